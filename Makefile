@@ -1,0 +1,33 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.stamp
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: setup demo test lint bench docs clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[all,test]' --constraint constraints.txt
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/python examples/demo.py
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest
+
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet '.[bench]' --constraint constraints.txt
+	$(BIN)/python benchmarks/losses.py --out benchmarks/results/losses
+	$(BIN)/python benchmarks/views.py --out benchmarks/results/views
+	$(BIN)/python benchmarks/series.py --out benchmarks/results/series $(if $(SEQCL_DATA),--data $(SEQCL_DATA)/series)
+
+clean:
+	rm -rf .venv build *.egg-info runs

@@ -1,0 +1,30 @@
+"""seqcl: contrastive representation learning on sequences.
+
+``ContrastiveEncoder(...).fit(X).transform(X)`` trains and embeds arrays with scikit-learn's
+conventions; ``load(RUN).embed(X)`` uses what `seqcl pretrain` left. Everything is imported when
+it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seqcl.estimator import ContrastiveEncoder as ContrastiveEncoder
+    from seqcl.run import load as load
+
+__all__ = ["ContrastiveEncoder", "load"]
+__version__ = "0.1.0"
+
+_LAZY = {"ContrastiveEncoder": "seqcl.estimator", "load": "seqcl.run"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'seqcl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

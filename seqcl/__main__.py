@@ -1,0 +1,6 @@
+"""`python -m seqcl` and `torchrun -m seqcl`."""
+
+from seqcl.cli.main import main
+
+if __name__ == "__main__":
+    main()

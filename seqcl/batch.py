@@ -1,0 +1,174 @@
+"""What travels: Record and Entry from readers, Batch to encoders, Encoded and Embeddings out.
+
+Axes: B records, C channels, T steps, D features, T' = ceil(T / stride).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+__all__ = ["Batch", "Embeddings", "Encoded", "Entry", "Label", "Record"]
+
+Label = int | str | float | tuple[str, ...]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One recording that a reader can read, found without reading its values.
+
+    `key` is what the reader needs to find it again inside `path`; `length` is in steps.
+    """
+
+    path: Path
+    id: str
+    length: int
+    channels: tuple[str, ...]
+    rate_hz: float | None = None
+    label: Label | None = None
+    group: str | None = None
+    key: str | int | None = None
+    named: bool = False
+    """True where the file itself names its channels (a CSV header), so they match by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One recording, or one window of it, as numpy arrays on the host."""
+
+    values: Floats
+    """(C, T) float32; NaN = missing."""
+    id: str
+    label: Label | None = None
+    group: str | None = None
+    channels: tuple[str, ...] | None = None
+    rate_hz: float | None = None
+    times: npt.NDArray[np.int64] | None = None
+    """(T,) nanoseconds since 1970."""
+    start: int = 0
+    """First step of this window in its recording."""
+    step_labels: npt.NDArray[np.int64] | None = None
+    tokens: npt.NDArray[np.int64] | None = None
+    pair: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one step, on one device; a view is a Batch too."""
+
+    values: Tensor
+    """(B, C, T) or (B, C, H, W); padding 0, gaps as the treatment of missing values says."""
+    ids: Tensor
+    """(B,) row in the dataset."""
+    groups: Tensor | None = None
+    """(B,) group number."""
+    lengths: Tensor | None = None
+    """(B,) steps before padding; None = all T."""
+    host_lengths: tuple[int, ...] | None = None
+    """The same on the host, so that packing and shapes need no sync."""
+    mask: Tensor | None = None
+    """(B, T) True = real step with at least one observed channel; None = all True."""
+    labels: Tensor | None = None
+    pairs: Tensor | None = None
+    start: Tensor | None = None
+    """(B,) first step of the window in its recording."""
+    tokens: Tensor | None = None
+    rate_hz: float | None = None
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`, copied without blocking."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def __getitem__(self, rows: slice) -> Batch:
+        """Return consecutive records of the batch."""
+        part = self._map(lambda tensor: tensor[rows])
+        host = None if self.host_lengths is None else self.host_lengths[rows]
+        return replace(part, host_lengths=host)
+
+    def with_values(self, values: Tensor, **changes: Any) -> Batch:
+        """Return the same records with other values (and other fields by keyword)."""
+        return replace(self, values=values, **changes)
+
+    def _map(self, function: Any) -> Batch:
+        changes = {
+            item.name: function(value)
+            for item in fields(self)
+            if isinstance(value := getattr(self, item.name), Tensor)
+        }
+        return replace(self, **changes)
+
+    @staticmethod
+    def cat(batches: tuple[Batch, ...]) -> Batch:
+        """Join batches of equal shape along B.
+
+        A batch without mask or lengths is whole where others have them; any other field must be
+        present in all or in none.
+        """
+        joined: dict[str, Any] = {}
+        for item in fields(batches[0]):
+            parts = [getattr(batch, item.name) for batch in batches]
+            if item.name in _WHOLE and any(part is not None for part in parts):
+                whole = _WHOLE[item.name]
+                parts = [
+                    whole(batch) if part is None else part
+                    for part, batch in zip(parts, batches, strict=True)
+                ]
+            if isinstance(parts[0], Tensor):
+                joined[item.name] = torch.cat(parts)
+            elif isinstance(parts[0], tuple):
+                joined[item.name] = tuple(chain.from_iterable(parts))
+        return replace(batches[0], **joined)
+
+
+_WHOLE: dict[str, Callable[[Batch], Any]] = {
+    "mask": lambda batch: torch.ones_like(batch.values[:, 0], dtype=torch.bool),
+    "lengths": lambda batch: batch.ids.new_full((len(batch),), batch.values.shape[-1]),
+    "host_lengths": lambda batch: (batch.values.shape[-1],) * len(batch),
+}
+"""What a batch says that leaves a field out: every step is real."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What an encoder gives for one view."""
+
+    pooled: Tensor
+    """(B, out_dim)."""
+    local: Tensor | None
+    """(B, local_dim, T') where it was asked for."""
+    mask: Tensor | None
+    """(B, T') of real local steps; None = all True."""
+    view: Batch
+    """The view that was encoded: an objective may read its ids, labels, groups and lengths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Embedded records with what is known of them, on the host."""
+
+    values: Floats
+    """(N, E), or (S, E) for the steps of all records at step level."""
+    ids: tuple[str, ...]
+    """(N,) stable record ids."""
+    labels: tuple[Label | None, ...] | None = None
+    groups: tuple[str | None, ...] | None = None
+    start: npt.NDArray[np.int64] | None = None
+    step_labels: npt.NDArray[np.int64] | None = None
+    lengths: npt.NDArray[np.int64] | None = None
+    """(N,) rows of `values` that belong to each record, at step level; None at instance level."""
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)

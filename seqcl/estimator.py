@@ -1,0 +1,97 @@
+"""ContrastiveEncoder: the same training and embedding with scikit-learn's conventions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import NotFittedError
+
+from seqcl.config.preset import load_preset
+from seqcl.data.dataset import Dataset, dataset_from_arrays
+from seqcl.run.build import pick_device
+from seqcl.run.build import threads as cpu_threads
+from seqcl.run.fitting import assemble, fit
+from seqcl.training.embed import embed
+
+__all__ = ["ContrastiveEncoder"]
+
+Arrays = npt.ArrayLike | Sequence[npt.ArrayLike]
+
+
+class ContrastiveEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Learn an embedding of series without labels.
+
+    >>> vectors = ContrastiveEncoder("series").fit(X).transform(X)  # (n, C, T) -> (n, E)
+
+    X is (n, C, T), (n, T) for one channel, or a list of (C, T_i) of unequal length; NaN is
+    missing. The constructor stores its arguments and nothing else, so `clone`, `get_params`,
+    pipelines and grid search work.
+
+    Args:
+        preset: a preset's name or file.
+        overrides: changes to it, as in ``--set``: ``("training.steps=200",)``.
+        random_state: seed of weights, order and views; equal seeds give equal embeddings.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: CPU threads; None = torch's.
+
+    Attributes:
+        model_: the trained Model.
+        n_channels_in_: C of the training data.
+        train_result_: how training went, or None for a preset without a method.
+    """
+
+    def __init__(
+        self,
+        preset: str | Path = "series",
+        *,
+        overrides: Sequence[str] = (),
+        random_state: int = 0,
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self.preset = preset
+        self.overrides = overrides
+        self.random_state = random_state
+        self.device = device
+        self.threads = threads
+
+    def fit(self, X: Arrays, y: npt.ArrayLike | None = None) -> Self:
+        """Train on X; `y` is used only by methods that need labels."""
+        dataset = dataset_from_arrays(X, None if y is None else np.asarray(y))
+        with cpu_threads(self.threads):
+            parts = assemble(
+                load_preset(str(self.preset), self.overrides),
+                dataset,
+                seed=self.random_state,
+                device=pick_device(self.device),
+            )
+            self.train_result_ = fit(parts)
+        self.model_ = parts.model
+        self.n_channels_in_ = len(dataset.channels)
+        return self
+
+    def transform(self, X: Arrays) -> npt.NDArray[np.float32]:
+        """Embed X: (n, E) float32. Raises ValueError for another number of channels."""
+        if not hasattr(self, "model_"):
+            raise NotFittedError("ContrastiveEncoder is not fitted yet; call fit(X) first")
+        dataset: Dataset = dataset_from_arrays(X)
+        if len(dataset.channels) != self.n_channels_in_:
+            raise ValueError(
+                f"X has {len(dataset.channels)} channels, fit saw {self.n_channels_in_}"
+            )
+        target = pick_device(self.device)
+        with cpu_threads(self.threads):
+            return embed(self.model_.to(target), dataset, device=target).values
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that X has three dimensions and may hold NaN."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
+        return tags

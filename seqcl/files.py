@@ -1,0 +1,75 @@
+"""Files that are whole or absent: atomic writes, checksums, and a lock."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from seqcl.errors import LockedError
+
+__all__ = ["atomic_write", "fsync_folder", "locked", "sha256", "sweep"]
+
+_TEMPORARY = ".tmp"
+
+
+def atomic_write(path: Path, data: bytes | str) -> None:
+    """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
+
+    Temporary file, fsync, rename, fsync of the folder.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames inside `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporaries that a killed process left in `folder`."""
+    for stray in folder.glob(f"*{_TEMPORARY}"):
+        stray.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Return the hex digest of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder`/lock for this process; raises LockedError where another one holds it."""
+    path = folder / "lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise LockedError(
+                f"{folder}: process {owner} is writing this run; wait for it, or take another --out"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,199 @@
+"""Every component by kind and name: built-ins as strings, plugins by entry points.
+
+Listing imports nothing; a component's module is imported when it is first used. A third-party
+package adds a component with an entry point of the same ``module:attribute`` form::
+
+    [project.entry-points."seqcl.losses"]
+    my_loss = "my_package.loss:MyLoss"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar, cast
+
+from seqcl.errors import SeqclError, UsageError, did_you_mean
+
+__all__ = ["REGISTRIES", "Registry", "Spec", "registry"]
+
+T = TypeVar("T")
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+class Registry(Mapping[str, Any]):
+    """The components of one kind, by name; ``registry[name]`` imports and returns the class."""
+
+    def __init__(self, kind: str, builtin: Mapping[str, str]) -> None:
+        self.kind = kind
+        self.builtin = dict(builtin)
+        self._plugins: dict[str, EntryPoint] | None = None
+        self._local: dict[str, Any] = {}
+
+    @property
+    def plugins(self) -> dict[str, EntryPoint]:
+        """Entry points of ``seqcl.KIND``; one that takes a built-in's name is an error."""
+        if self._plugins is None:
+            found: dict[str, EntryPoint] = {}
+            for point in entry_points(group=f"seqcl.{self.kind}"):
+                if point.name in self.builtin:
+                    raise SeqclError(
+                        f"plugin {point.value!r} registers {self.kind} {point.name!r}, which is "
+                        f"a built-in; rename the entry point in package {_package(point)!r}"
+                    )
+                found[point.name] = point
+            self._plugins = found
+        return self._plugins
+
+    def register(self, name: str) -> Callable[[C], C]:
+        """Register a class from a notebook: ``@registry("losses").register("my_loss")``."""
+
+        def add(component: C) -> C:
+            if name in self.builtin or name in self.plugins:
+                raise SeqclError(f"{self.kind} {name!r} exists already; choose another name")
+            self._local[name] = component
+            return component
+
+        return add
+
+    def origin(self, name: str) -> str:
+        """Return where `name` comes from: ``module:attribute``, with the package of a plugin."""
+        if name in self.builtin:
+            return self.builtin[name]
+        if name in self.plugins:
+            point = self.plugins[name]
+            return f"{point.value} (plugin {_package(point)})"
+        component = self._local[name]
+        return f"{component.__module__}:{component.__qualname__}"
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.builtin:
+            module, _, attribute = self.builtin[name].partition(":")
+            return getattr(import_module(module), attribute)
+        if name in self._local:
+            return self._local[name]
+        if name in self.plugins:
+            point = self.plugins[name]
+            try:
+                return point.load()
+            except Exception as error:
+                raise SeqclError(
+                    f"{self.kind} {name!r}: plugin {_package(point)!r} ({point.value}) cannot be "
+                    f"loaded: {type(error).__name__}: {error}"
+                ) from error
+        raise UsageError(f"{self.kind}: unknown name {name!r}.{did_you_mean(name, self)}")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.builtin or name in self._local or name in self.plugins
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self.builtin, *self.plugins, *self._local}))
+
+    def __len__(self) -> int:
+        return len({*self.builtin, *self.plugins, *self._local})
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "unknown"
+
+
+@dataclass(frozen=True)
+class Spec(Generic[T]):
+    """A component by name with its options, built later with its positional arguments.
+
+    ``Spec("heads", "mlp", {"hidden": 256}).build(encoder.out_dim)``. An option annotated
+    ``Spec[Head]`` takes any component of the kind that ``Head.kind`` names.
+    """
+
+    kind: str
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, *positional: Any) -> T:
+        """Import the component and construct it."""
+        return cast(T, registry(self.kind)[self.name](*positional, **self.options))
+
+
+def registry(kind: str) -> Registry:
+    """Return the registry of `kind`, for example ``registry("losses")``."""
+    if kind not in REGISTRIES:
+        raise UsageError(f"unknown kind {kind!r}.{did_you_mean(kind, REGISTRIES)}")
+    return REGISTRIES[kind]
+
+
+_SEQ = "seqcl.modalities.sequence"
+
+_BUILTIN: dict[str, dict[str, str]] = {
+    "modalities": {"sequence": f"{_SEQ}.plugin:SEQUENCE"},
+    "sources": {"file": "seqcl.data.sources:FileSource", "aeon": f"{_SEQ}.aeon:AeonSource"},
+    "readers": {
+        "npz": f"{_SEQ}.arrays:NpzReader",
+        "npy": f"{_SEQ}.arrays:NpyReader",
+        "table": f"{_SEQ}.table:TableReader",
+        "hdf5": f"{_SEQ}.hdf5:Hdf5Reader",
+        "ts": f"{_SEQ}.ts:TsReader",
+        "ucr": f"{_SEQ}.ts:UcrReader",
+    },
+    "frontends": {"identity": "seqcl.views.frontend:IdentityFrontend"},
+    "augmentations": {
+        "crop": "seqcl.views.resampling:Crop",
+        "speed": "seqcl.views.resampling:Speed",
+        "time_warp": "seqcl.views.resampling:TimeWarp",
+        "flip": "seqcl.views.resampling:Flip",
+        "permutation": "seqcl.views.resampling:Permutation",
+        "time_mask": "seqcl.views.masking:TimeMask",
+        "channel_mask": "seqcl.views.masking:ChannelMask",
+        "frequency_mask": "seqcl.views.masking:FrequencyMask",
+        "jitter": "seqcl.views.amplitude:Jitter",
+        "scale": "seqcl.views.amplitude:Scale",
+        "offset": "seqcl.views.amplitude:Offset",
+        "magnitude_warp": "seqcl.views.amplitude:MagnitudeWarp",
+    },
+    "views": {
+        "independent": "seqcl.views.independent:Independent",
+        "overlapping": "seqcl.views.overlapping:Overlapping",
+        "multi_crop": "seqcl.views.multi_crop:MultiCrop",
+        "neighbours": "seqcl.views.neighbours:Neighbours",
+    },
+    "encoders": {
+        "conv1d": "seqcl.encoders.conv1d:Conv1d",
+        "tcn": "seqcl.encoders.tcn:Tcn",
+        "rnn": "seqcl.encoders.rnn:Rnn",
+        "resnet1d": "seqcl.encoders.resnet1d:ResNet1d",
+        "transformer": "seqcl.encoders.transformer:Transformer",
+    },
+    "poolings": {
+        "mean": "seqcl.encoders.pooling:MeanPool",
+        "max": "seqcl.encoders.pooling:MaxPool",
+        "last": "seqcl.encoders.pooling:LastPool",
+        "attention": "seqcl.encoders.pooling:AttentionPool",
+        "stats": "seqcl.encoders.pooling:StatsPool",
+    },
+    "heads": {
+        "identity": "seqcl.heads.identity:IdentityHead",
+        "linear": "seqcl.heads.linear:LinearHead",
+        "mlp": "seqcl.heads.mlp:MlpHead",
+    },
+    "embeddings": {"identity": "seqcl.embeddings.identity:IdentityEmbedding"},
+    "losses": {"nt_xent": "seqcl.losses.nt_xent:NTXent"},
+    "methods": {"simclr": "seqcl.methods.simclr:SimCLR"},
+    "samplers": {
+        "shuffle": "seqcl.data.samplers:ShuffleSampler",
+        "sequential": "seqcl.data.samplers:SequentialSampler",
+        "balanced": "seqcl.data.samplers:BalancedSampler",
+    },
+    "evaluators": {
+        "linear": "seqcl.evaluation.linear:Linear",
+        "knn": "seqcl.evaluation.knn:Knn",
+        "clustering": "seqcl.evaluation.clustering:Clustering",
+        "retrieval": "seqcl.evaluation.retrieval:Retrieval",
+    },
+    "baselines": {
+        "raw": f"{_SEQ}.baselines:Raw",
+        "minirocket": f"{_SEQ}.baselines:MiniRocket",
+    },
+}
+
+REGISTRIES: dict[str, Registry] = {kind: Registry(kind, table) for kind, table in _BUILTIN.items()}

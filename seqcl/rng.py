@@ -1,0 +1,58 @@
+"""Randomness as a function of (seed, step, view): nothing to save, nothing to restore."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Rng"]
+
+
+class Rng:
+    """Draws for one step: small decisions on the host, per-record parameters on the device.
+
+    Shapes (crop lengths) come from `host`, so no draw ever waits for the device. Parameters are
+    drawn for the global batch and sliced by rank, so the world size does not change them.
+
+    Args:
+        key: non-negative integers such as ``(seed, step)``; equal keys give equal draws.
+        device: where per-record parameters are drawn.
+        rank, world: this process's slice of the global batch.
+    """
+
+    def __init__(
+        self,
+        *key: int,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.key = key
+        self.device = torch.device(device)
+        self.rank, self.world = rank, world
+        sequence = np.random.SeedSequence(key[0], spawn_key=key[1:])
+        self.host = np.random.Generator(np.random.PCG64(sequence))
+        self.generator = torch.Generator(self.device)
+        self.generator.manual_seed(int(sequence.generate_state(2, np.uint32).view(np.uint64)[0]))
+
+    def fork(self, *key: int) -> Rng:
+        """Return an independent stream for a part: a view, an augmentation."""
+        return Rng(*self.key, *key, device=self.device, rank=self.rank, world=self.world)
+
+    def uniform(self, n: int, low: float, high: float, *shape: int) -> Tensor:
+        """Draw (n, *shape) float32, uniform in [low, high)."""
+        draws = torch.rand(n * self.world, *shape, generator=self.generator, device=self.device)
+        return self._slice(draws, n) * (high - low) + low
+
+    def normal(self, n: int, *shape: int) -> Tensor:
+        """Draw (n, *shape) float32, standard normal."""
+        draws = torch.randn(n * self.world, *shape, generator=self.generator, device=self.device)
+        return self._slice(draws, n)
+
+    def bernoulli(self, n: int, p: float, *shape: int) -> Tensor:
+        """Draw (n, *shape) bool, True with probability `p`."""
+        return self.uniform(n, 0.0, 1.0, *shape) < p
+
+    def _slice(self, draws: Tensor, n: int) -> Tensor:
+        return draws[self.rank * n : (self.rank + 1) * n]

@@ -1,0 +1,1 @@
+"""Views: augmentations, front ends, and the generators that put them together."""

@@ -1,0 +1,86 @@
+"""Weights as safetensors: a file from a stranger can hold numbers and nothing else.
+
+Never pickled. Every error names the file, and each tensor has one owner.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as serialise_tensors
+from torch import Tensor, nn
+
+from seqcl.errors import ArtefactError
+from seqcl.files import atomic_write
+
+__all__ = [
+    "load_state",
+    "read_tensors",
+    "restore_state",
+    "save_state",
+    "state_tensors",
+    "tensor_bytes",
+]
+
+
+def state_tensors(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
+    """Return parameters and persistent buffers by name, contiguous, on the host, not copied twice.
+
+    Raises ValueError where two names share memory: each tensor has one owner, or a file could
+    not say which of the two it restores.
+    """
+    owner: dict[int, str] = {}
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in module.state_dict().items():
+        if tensor.numel():
+            other = owner.setdefault(tensor.untyped_storage().data_ptr(), name)
+            if other != name:
+                raise ValueError(
+                    f"{type(module).__name__}: {name!r} and {other!r} are one tensor; "
+                    f"register it once, or copy it"
+                )
+        tensors[prefix + name] = tensor.detach().cpu().contiguous()
+    return tensors
+
+
+def restore_state(
+    module: nn.Module, tensors: Mapping[str, Tensor], where: str | os.PathLike[str]
+) -> None:
+    """Copy tensors into `module`; raises ArtefactError, naming `where`, if they do not fit it."""
+    try:
+        module.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        faults = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
+        raise ArtefactError(
+            f"{where}: does not fit {type(module).__name__} ({faults[0]}); "
+            f"it was written with other options"
+        ) from None
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return tensors as the bytes of a safetensors file."""
+    return serialise_tensors(dict(tensors))
+
+
+def read_tensors(data: bytes, where: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Parse a safetensors file; raises ArtefactError, naming `where`, if it is none."""
+    try:
+        return parse_tensors(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ArtefactError(
+            f"{where}: is no whole safetensors file ({error}); restore it or train again"
+        ) from None
+
+
+def save_state(module: nn.Module, path: Path) -> None:
+    """Write the state of `module` to `path`, whole or not at all."""
+    atomic_write(path, tensor_bytes(state_tensors(module)))
+
+
+def load_state(module: nn.Module, path: Path) -> None:
+    """Restore what `save_state` wrote; raises ArtefactError if it is damaged or does not fit."""
+    restore_state(module, read_tensors(path.read_bytes(), path), path)

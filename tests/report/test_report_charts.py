@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from seqcl.report import Chart, Line
+from seqcl.report.charts import chart_payload, curve_charts
+
+
+def test_each_number_becomes_a_chart_over_its_own_steps() -> None:
+    records = [
+        {"step": 0, "epoch": 0.1, "loss": 2.0, "kind": "train", "done": False},
+        {"step": 10, "loss": 1.0, "rankme": 31},
+        {"seconds": 3.0},
+    ]
+    charts = curve_charts(records)
+    assert [chart.title for chart in charts] == ["loss", "rankme"]
+    assert (charts[0].lines[0].x, charts[0].lines[0].y) == ([0.0, 10.0], [2.0, 1.0])
+    assert (charts[1].lines[0].x, charts[1].lines[0].y) == ([10.0], [31.0])
+
+
+def test_values_that_are_not_finite_break_the_line() -> None:
+    line = Line(name="loss", x=[0, 1, 2], y=[1.0, float("nan"), float("inf")])
+    payload = chart_payload(Chart(title="loss", x_label="step", lines=(line,)))
+    assert payload["lines"][0]["y"] == [1.0, None, None]
+
+
+def test_a_long_line_keeps_its_ends_spikes_and_breaks() -> None:
+    y = np.sin(np.arange(100_000) / 5000)
+    y[31_337], y[77_777], y[50_001] = 9.0, -9.0, np.nan
+    line = Line(name="loss", x=list(range(100_000)), y=y.tolist())
+    kept = chart_payload(Chart(title="loss", x_label="step", lines=(line,)))["lines"][0]
+    assert len(kept["x"]) <= 400
+    assert (kept["x"][0], kept["x"][-1]) == (0, 99_999)
+    assert kept["y"][kept["x"].index(31_337)] == 9.0
+    assert kept["y"][kept["x"].index(77_777)] == -9.0
+    assert kept["y"][kept["x"].index(50_001)] is None
+
+
+def test_lines_of_unequal_parts_are_refused() -> None:
+    with pytest.raises(ValueError, match="line 'a': x, y, low and high differ in length"):
+        Line(name="a", x=[1, 2], y=[1.0])
+    with pytest.raises(ValueError, match="line 'a'"):
+        Line(name="a", x=[1], y=[1.0], low=[0.5])
+
+
+def test_a_logarithmic_axis_needs_positive_places() -> None:
+    with pytest.raises(ValueError, match="chart 'few': x must be above 0"):
+        Chart(title="few", x_label="labels", lines=(Line(name="a", x=[0], y=[1]),), log_x=True)
