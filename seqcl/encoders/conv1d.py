@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from math import prod
+from itertools import pairwise
 from typing import Annotated
 
 from annotated_types import Ge, MinLen
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the field's name
+from torch.nn import functional as F
 
 from seqcl.encoders.base import Encoder, stride_mask
 from seqcl.encoders.convolution import StepConv, real
+from seqcl.encoders.norm import StepNorm, step_norm
 from seqcl.encoders.pooling import Pooling
 from seqcl.registry import Spec
 
@@ -18,16 +19,18 @@ __all__ = ["Conv1d"]
 
 
 class Conv1d(Encoder):
-    """Convolve, normalise each step over its channels and rectify, layer after layer.
+    """Convolve, normalise and rectify, layer after layer.
 
-    The last layer is linear, so that pooling sees values on both sides of 0. Weights start as
-    PyTorch starts them.
+    The last layer ends in its norm, so that pooling sees values on both sides of 0. Weights start
+    as PyTorch starts them. Batch norm over the real steps learns better embeddings of small sets
+    than layer norm over the channels of a step, at the price of records that see their batch.
 
     Args:
         in_channels: C of the series.
         widths: channels after each layer; the last is `local_dim`.
-        strides: steps of input per step of output, for each layer; T' = ceil(T / product).
-        kernel: taps of each convolution.
+        stride: steps of input per step of output, in every layer; T' = ceil(T / stride**layers).
+        kernels: taps of each layer's convolution; the last one stands for all further layers.
+        norm: `batch` or `layer`.
         pooling: steps to one vector.
     """
 
@@ -35,30 +38,31 @@ class Conv1d(Encoder):
         self,
         in_channels: int,
         *,
-        widths: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (64, 128, 80),
-        strides: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2, 1),
-        kernel: Annotated[int, Ge(1)] = 7,
-        pooling: Spec[Pooling] = Spec("poolings", "stats"),  # noqa: B008 - Spec is frozen
+        widths: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (64, 128, 256),
+        stride: Annotated[int, Ge(1)] = 2,
+        kernels: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (9, 5, 3),
+        norm: StepNorm = "batch",
+        pooling: Spec[Pooling] = Spec("poolings", "stats"),
     ) -> None:
-        if len(strides) != len(widths):
-            raise ValueError(
-                f"Conv1d: {len(widths)} widths and {len(strides)} strides; each layer needs both"
-            )
-        super().__init__(in_channels, widths[-1], pooling.build(widths[-1]), prod(strides))
-        sizes = zip((in_channels, *widths), widths, strides, strict=False)
-        self.convs = nn.ModuleList(
-            StepConv(before, after, kernel, stride=stride) for before, after, stride in sizes
+        super().__init__(
+            in_channels, widths[-1], pooling.build(widths[-1]), stride ** len(widths)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths[:-1])
-        self.strides = strides
+        taps = (*kernels, *[kernels[-1]] * len(widths))
+        self.convs = nn.ModuleList(
+            StepConv(before, after, kernel, stride=stride, bias=norm != "batch")
+            for (before, after), kernel in zip(pairwise((in_channels, *widths)), taps, strict=False)
+        )
+        self.norms = nn.ModuleList(step_norm(norm, width) for width in widths)
+        self.layer_stride = stride
 
     def features(
         self, values: Tensor, mask: Tensor | None, lengths: tuple[int, ...] | None
     ) -> Tensor:
         """Return (B, local_dim, T')."""
-        steps: Tensor = self.convs[0](values.transpose(1, 2))  # (B, T, width)
-        layers = zip(self.norms, self.convs[1:], self.strides, strict=False)
-        for norm, conv, stride in layers:
-            mask = stride_mask(mask, stride)
-            steps = conv(real(F.relu(norm(steps), inplace=True), mask))
+        steps = values.transpose(1, 2)  # (B, T, C)
+        for index, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            mask = stride_mask(mask, self.layer_stride)
+            steps = norm(conv(steps), mask)
+            if index < len(self.convs) - 1:
+                steps = real(F.relu(steps), mask)
         return steps.transpose(1, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the field's name
+from torch.nn import functional as F
 
 __all__ = ["StepConv", "real"]
 

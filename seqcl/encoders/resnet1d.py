@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge, MinLen
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the field's name
+from torch.nn import functional as F
 
 from seqcl.encoders.base import Encoder, stride_mask
 from seqcl.encoders.convolution import StepConv, real
@@ -44,7 +44,7 @@ class ResNet1d(Encoder):
         blocks: Annotated[int, Ge(1)] = 1,
         stride: Annotated[int, Ge(1)] = 1,
         local_dim: Annotated[int, Ge(1)] = 80,
-        pooling: Spec[Pooling] = Spec("poolings", "stats"),  # noqa: B008 - Spec is frozen
+        pooling: Spec[Pooling] = Spec("poolings", "stats"),
     ) -> None:
         whole = stride ** (len(widths) - 1)
         super().__init__(in_channels, local_dim, pooling.build(local_dim), whole)

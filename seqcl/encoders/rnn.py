@@ -32,6 +32,7 @@ class Rnn(Encoder):
         width: features per direction.
         layers: recurrent layers; each reads both directions of the one below.
         bidirectional: read in both directions; False for a causal encoder.
+        local_dim: features per step.
         pooling: steps to one vector; `last` suits one direction only.
     """
 
@@ -43,18 +44,20 @@ class Rnn(Encoder):
         width: Annotated[int, Ge(1)] = 128,
         layers: Annotated[int, Ge(1)] = 1,
         bidirectional: bool = True,
-        pooling: Spec[Pooling] = Spec("poolings", "max"),  # noqa: B008 - Spec is frozen
+        local_dim: Annotated[int, Ge(1)] = 80,
+        pooling: Spec[Pooling] = Spec("poolings", "stats"),
     ) -> None:
-        local_dim = width * (2 if bidirectional else 1)
         super().__init__(in_channels, local_dim, pooling.build(local_dim))
         self.bidirectional = bidirectional
+        both = width * (2 if bidirectional else 1)
         self.onward, self.reverse = (
             nn.ModuleList(
-                _CELLS[cell](local_dim if layer else in_channels, width, batch_first=True)
+                _CELLS[cell](both if layer else in_channels, width, batch_first=True)
                 for layer in range(layers if wanted else 0)
             )
             for wanted in (True, bidirectional)
         )
+        self.out = nn.Linear(both, local_dim)
 
     def features(
         self, values: Tensor, mask: Tensor | None, lengths: tuple[int, ...] | None
@@ -68,7 +71,8 @@ class Rnn(Encoder):
             if order is not None:
                 against = self.reverse[layer](_reordered(below, order))[0]
                 steps = torch.cat((steps, _reordered(against, order)), dim=2)
-        return steps.transpose(1, 2)
+        features: Tensor = self.out(steps)
+        return features.transpose(1, 2)
 
 
 def _reversal(steps: Tensor, mask: Tensor | None) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the field's name
+from torch.nn import functional as F
 
 from seqcl.encoders.base import Encoder
 from seqcl.encoders.convolution import StepConv, real
@@ -39,7 +39,7 @@ class Tcn(Encoder):
         kernel: Annotated[int, Ge(2)] = 3,
         local_dim: Annotated[int, Ge(1)] = 80,
         causal: bool = False,
-        pooling: Spec[Pooling] = Spec("poolings", "stats"),  # noqa: B008 - Spec is frozen
+        pooling: Spec[Pooling] = Spec("poolings", "stats"),
     ) -> None:
         super().__init__(in_channels, local_dim, pooling.build(local_dim))
         self.project = nn.Linear(in_channels, width)

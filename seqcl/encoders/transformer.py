@@ -6,9 +6,9 @@ from math import log
 from typing import Annotated
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, MultipleOf
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the field's name
+from torch.nn import functional as F
 
 from seqcl.encoders.base import Encoder, stride_mask
 from seqcl.encoders.pooling import Pooling
@@ -27,10 +27,10 @@ class Transformer(Encoder):
     Args:
         in_channels: C of the series.
         patch: steps per patch, the `stride` of the encoder.
-        width: features inside; even, and a multiple of `heads`.
         depth: blocks.
         heads: attention heads.
-        expansion: width of the feed-forward layer, as a multiple of `width`.
+        head_dim: features of one head; there are ``heads * head_dim`` features inside.
+        expansion: width of the feed-forward layer, as a multiple of the features inside.
         local_dim: features per patch.
         pooling: patches to one vector.
     """
@@ -40,15 +40,14 @@ class Transformer(Encoder):
         in_channels: int,
         *,
         patch: Annotated[int, Ge(1)] = 4,
-        width: Annotated[int, Ge(2)] = 128,
         depth: Annotated[int, Ge(0)] = 4,
         heads: Annotated[int, Ge(1)] = 4,
+        head_dim: Annotated[int, Ge(2), MultipleOf(2)] = 32,
         expansion: Annotated[int, Ge(1)] = 2,
         local_dim: Annotated[int, Ge(1)] = 320,
-        pooling: Spec[Pooling] = Spec("poolings", "max"),  # noqa: B008 - Spec is frozen
+        pooling: Spec[Pooling] = Spec("poolings", "max"),
     ) -> None:
-        if width % heads or width % 2:
-            raise ValueError(f"Transformer: width {width} must be even and a multiple of {heads}")
+        width = heads * head_dim
         super().__init__(in_channels, local_dim, pooling.build(local_dim), patch)
         self.project = nn.Linear(in_channels * patch, width)
         self.blocks = nn.ModuleList(_Block(width, heads, expansion) for _ in range(depth))

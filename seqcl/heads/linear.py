@@ -17,14 +17,14 @@ class LinearHead(Head):
 
     Args:
         in_dim: size of the embedding.
-        out: size of the projection.
+        out_dim: size of the projection.
     """
 
-    def __init__(self, in_dim: int, *, out: Annotated[int, Ge(1)] = 128) -> None:
-        super().__init__(in_dim, out)
-        self.linear = nn.Linear(in_dim, out)
+    def __init__(self, in_dim: int, *, out_dim: Annotated[int, Ge(1)] = 128) -> None:
+        super().__init__(in_dim, out_dim)
+        self.linear = nn.Linear(in_dim, out_dim)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Map (B, in_dim) to (B, out)."""
+        """Map (B, in_dim) to (B, out_dim)."""
         projection: Tensor = self.linear(pooled)
         return projection

@@ -19,7 +19,7 @@ class MlpHead(Head):
     Args:
         in_dim: size of the embedding.
         hidden: width of the hidden layers; None = `in_dim`.
-        out: size of the projection.
+        out_dim: size of the projection.
         layers: linear layers in all; 1 equals `linear`.
         norm: normalisation of each hidden layer. `batch` takes its statistics over the records
             of the batch, as SimCLR does, and needs at least two of them; `layer` and `none`
@@ -31,11 +31,11 @@ class MlpHead(Head):
         in_dim: int,
         *,
         hidden: Annotated[int, Ge(1)] | None = None,
-        out: Annotated[int, Ge(1)] = 128,
+        out_dim: Annotated[int, Ge(1)] = 128,
         layers: Annotated[int, Ge(1)] = 2,
         norm: Literal["none", "batch", "layer"] = "batch",
     ) -> None:
-        super().__init__(in_dim, out)
+        super().__init__(in_dim, out_dim)
         self.min_batch = 2 if norm == "batch" and layers > 1 else 1
         widths = [in_dim] + [in_dim if hidden is None else hidden] * (layers - 1)
         modules: list[nn.Module] = []
@@ -43,10 +43,10 @@ class MlpHead(Head):
             # Batch norm takes the mean away, so a bias before it would never learn.
             modules.append(nn.Linear(before, after, bias=norm != "batch"))
             modules += [*_norm(norm, after), nn.ReLU()]
-        self.layers = nn.Sequential(*modules, nn.Linear(widths[-1], out))
+        self.layers = nn.Sequential(*modules, nn.Linear(widths[-1], out_dim))
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Map (B, in_dim) to (B, out); raises ValueError below `min_batch` in training."""
+        """Map (B, in_dim) to (B, out_dim); raises ValueError below `min_batch` in training."""
         if self.training and len(pooled) < self.min_batch:
             raise ValueError(
                 f"MlpHead: batch norm needs at least {self.min_batch} records, got {len(pooled)}; "

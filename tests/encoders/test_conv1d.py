@@ -1,6 +1,5 @@
-import pytest
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from seqcl.batch import Batch
 from seqcl.encoders.conv1d import Conv1d
@@ -8,19 +7,27 @@ from seqcl.encoders.conv1d import Conv1d
 
 def test_equals_plain_convolutions_with_layer_norm_and_relu_between() -> None:
     torch.manual_seed(0)
-    net = Conv1d(2, widths=(4, 6, 5), strides=(1, 2, 3), kernel=5)
+    net = Conv1d(2, widths=(4, 6, 5), stride=3, kernels=(5,), norm="layer")
     values = torch.randn(3, 2, 23)
     steps = values
-    for layer, conv in enumerate(net.convs):
-        steps = F.conv1d(steps, conv.weight, conv.bias, stride=(1, 2, 3)[layer], padding=2)
-        if layer < 2:
-            norm = net.norms[layer]
-            scaled = F.layer_norm(steps.transpose(1, 2), (steps.shape[1],), norm.weight, norm.bias)
-            steps = F.relu(scaled).transpose(1, 2)
+    for layer, (conv, norm) in enumerate(zip(net.convs, net.norms, strict=True)):
+        steps = F.conv1d(steps, conv.weight, conv.bias, stride=3, padding=2)
+        scaled = F.layer_norm(steps.transpose(1, 2), (steps.shape[1],), norm.weight, norm.bias)
+        steps = (F.relu(scaled) if layer < 2 else scaled).transpose(1, 2)
     torch.testing.assert_close(net(Batch(values, torch.arange(3)), local=True).local, steps)
-    assert (net.stride, net.local_dim) == (6, 5)
+    assert (net.stride, net.local_dim) == (27, 5)
 
 
-def test_each_layer_needs_a_width_and_a_stride() -> None:
-    with pytest.raises(ValueError, match=r"3 widths and 2 strides; each layer needs both"):
-        Conv1d(1, widths=(4, 4, 4), strides=(1, 2))
+def test_batch_norm_gives_what_torch_gives_on_whole_records() -> None:
+    torch.manual_seed(0)
+    net, values = Conv1d(2, widths=(4, 6)), torch.randn(5, 2, 16)
+    first = F.conv1d(values, net.convs[0].weight, stride=2, padding=4)
+    first = F.relu(F.batch_norm(first, None, None, training=True))
+    second = F.conv1d(first, net.convs[1].weight, stride=2, padding=2)
+    expected = F.batch_norm(second, None, None, training=True)
+    torch.testing.assert_close(net(Batch(values, torch.arange(5)), local=True).local, expected)
+
+
+def test_the_last_kernel_stands_for_further_layers() -> None:
+    net = Conv1d(1, widths=(2, 2, 2, 2), kernels=(7, 3))
+    assert [conv.kernel_size[0] for conv in net.convs] == [7, 3, 3, 3]

@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from seqcl.encoders.convolution import StepConv, real
 

@@ -12,15 +12,15 @@ from seqcl.encoders.base import Encoder
 from seqcl.registry import Spec, registry
 
 CASES: list[tuple[str, dict[str, Any]]] = [
-    ("conv1d", {"widths": (8, 8), "strides": (4, 3), "kernel": 4}),
-    ("conv1d", {"widths": (8,), "strides": (1,)}),
+    ("conv1d", {"widths": (8, 8, 8), "stride": 3, "kernels": (4,)}),
+    ("conv1d", {"widths": (8,)}),
     ("tcn", {"causal": True, "kernel": 2}),
     ("tcn", {"kernel": 4, "width": 7}),
     ("rnn", {"cell": "lstm", "layers": 2, "width": 8}),
     ("rnn", {"bidirectional": False, "pooling": Spec("poolings", "last")}),
     ("resnet1d", {"widths": (8, 12, 12), "blocks": 2, "stride": 3}),
-    ("transformer", {"patch": 1, "width": 16, "depth": 2}),
-    ("transformer", {"patch": 16, "width": 16, "depth": 1, "heads": 1}),
+    ("transformer", {"patch": 1, "head_dim": 4, "depth": 2}),
+    ("transformer", {"patch": 16, "head_dim": 16, "depth": 1, "heads": 1}),
     *[("tcn", {"width": 8, "pooling": Spec("poolings", name)}) for name in registry("poolings")],
 ]
 

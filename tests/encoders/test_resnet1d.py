@@ -1,6 +1,6 @@
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from seqcl.batch import Batch
 from seqcl.encoders.resnet1d import ResNet1d

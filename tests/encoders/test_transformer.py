@@ -1,6 +1,5 @@
 import math
 
-import pytest
 import torch
 from torch import nn
 
@@ -33,7 +32,7 @@ def oracle(net: Transformer) -> nn.TransformerEncoder:
 
 def test_equals_the_encoder_of_pytorch_on_patches_with_sinusoids() -> None:
     torch.manual_seed(0)
-    net = Transformer(2, patch=3, width=8, depth=2, heads=2, local_dim=5)
+    net = Transformer(2, patch=3, depth=2, heads=2, head_dim=4, local_dim=5)
     values = torch.randn(3, 2, 10)
     mask = torch.ones(3, 10, dtype=torch.bool)
     mask[1, 3:6], mask[2, 5:] = False, False
@@ -51,8 +50,3 @@ def test_equals_the_encoder_of_pytorch_on_patches_with_sinusoids() -> None:
     slow = net.out(net.norm(oracle(net)(tokens, src_key_padding_mask=~local.mask)))
     real = local.mask
     torch.testing.assert_close(local.local.transpose(1, 2)[real], slow[real])
-
-
-def test_width_that_heads_do_not_divide_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match="width 30 must be even and a multiple of 4"):
-        Transformer(1, width=30, heads=4)

@@ -45,7 +45,7 @@ def test_eval_uses_the_statistics_of_training() -> None:
 
 @pytest.mark.parametrize("norm", ["none", "layer"])
 def test_without_batch_norm_one_record_is_enough(norm: str) -> None:
-    head = MlpHead(4, hidden=7, out=3, layers=3, norm=norm)
+    head = MlpHead(4, hidden=7, out_dim=3, layers=3, norm=norm)
     assert head.min_batch == 1
     assert [layer.out_features for layer in linear_layers(head)] == [7, 7, 3]
     torch.testing.assert_close(head(POOLED)[:1], head(POOLED[:1]))

@@ -1,0 +1,71 @@
+"""Norms over (B, T, C) that padding and gaps cannot touch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["StepBatchNorm", "StepLayerNorm", "StepNorm", "step_norm"]
+
+StepNorm = Literal["batch", "layer"]
+
+
+class StepBatchNorm(nn.BatchNorm1d):
+    """`nn.BatchNorm1d` whose statistics run over the real steps of the batch alone.
+
+    In training, more padding or garbage in masked steps changes neither the output of real steps
+    nor the running statistics. Nothing waits for the device: masked steps get weight 0 instead of
+    being selected.
+    """
+
+    def forward(self, steps: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Normalise (B, T, C) per channel; `mask` (B, T) True = real step."""
+        if mask is None and self.training and steps[..., 0].numel() == 1:
+            mask = torch.ones_like(steps[..., 0], dtype=torch.bool)  # which torch refuses
+        if mask is None:
+            flat = super().forward(steps.reshape(-1, steps.shape[-1]))
+            return flat.view(steps.shape)
+        if not self.training:
+            return self._scaled(steps, self._running_mean, self._running_var)
+        weight = mask.unsqueeze(2).to(torch.float32)
+        count = weight.sum().clamp(min=1)
+        real = torch.where(mask.unsqueeze(2), steps.float(), 0.0)
+        mean = real.sum((0, 1)) / count
+        var = ((real - mean).square() * weight).sum((0, 1)) / count
+        with torch.no_grad():
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked.add_(1)
+            unbiased = var * count / (count - 1).clamp(min=1)
+            self._running_mean.lerp_(mean, self.momentum or 0.1)
+            self._running_var.lerp_(unbiased, self.momentum or 0.1)
+        return self._scaled(steps, mean, var)
+
+    def _scaled(self, steps: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+        gain = self.weight * torch.rsqrt(var + self.eps)
+        return torch.addcmul(self.bias, steps - mean, gain).to(steps.dtype)
+
+    @property
+    def _running_mean(self) -> Tensor:
+        assert self.running_mean is not None
+        return self.running_mean
+
+    @property
+    def _running_var(self) -> Tensor:
+        assert self.running_var is not None
+        return self.running_var
+
+
+class StepLayerNorm(nn.LayerNorm):
+    """`nn.LayerNorm` over the channels of each step, which padding cannot reach."""
+
+    def forward(self, steps: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Normalise each step of (B, T, C); `mask` is not needed."""
+        return F.layer_norm(steps, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+def step_norm(name: StepNorm, width: int) -> StepBatchNorm | StepLayerNorm:
+    """Return the norm of that name for C = `width`."""
+    return StepBatchNorm(width) if name == "batch" else StepLayerNorm(width)

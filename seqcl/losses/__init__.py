@@ -1,0 +1,1 @@
+"""Losses: pure functions, option objects, and the tiled kernel that they share."""

@@ -1,0 +1,115 @@
+"""Method: the training-only state around an encoder, and its four moments.
+
+The loop calls ``forward`` (encode, then objective), ``after_backward`` and ``after_step`` and
+never asks which method runs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from seqcl.batch import Batch, Encoded
+from seqcl.encoders.base import Encoder
+
+__all__ = ["NEEDS", "Loss", "Method", "Progress", "encode_views"]
+
+NEEDS = frozenset({"labels", "groups", "local", "overlap", "two_views", "paired"})
+"""What a method may ask of its batches, views and encoders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The scalar to minimise, its named parts for the log, and tensors for `after_step`."""
+
+    total: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    carry: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where training stands: optimizer steps done, and how many there will be."""
+
+    step: int
+    total_steps: int
+
+    @property
+    def fraction(self) -> float:
+        """Part of training that is done, 0 to 1."""
+        return self.step / max(1, self.total_steps)
+
+
+class Method(nn.Module, ABC):
+    """A contrastive method around one encoder, or two for paired modalities.
+
+    A subclass takes its options by keyword after `encoders` and writes `objective`; one that
+    keeps a target network, queue or prototypes holds them as parameters and persistent buffers
+    and changes them in `after_step`.
+    """
+
+    kind: ClassVar[str] = "methods"
+    needs: ClassVar[frozenset[str]] = frozenset({"two_views"})
+    """Of `NEEDS`."""
+    min_batch: int = 2
+    """Records below which there is nothing to learn."""
+
+    def __init__(self, encoders: Mapping[str, Encoder]) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict(encoders)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The only encoder of a method that is not paired."""
+        (encoder,) = self.encoders.values()
+        assert isinstance(encoder, Encoder)
+        return encoder
+
+    def encode(self, views: tuple[Batch, ...]) -> tuple[Encoded, ...]:
+        """Encode each view; views of equal shape share one call."""
+        return encode_views(self.encoder, views, local="local" in self.needs)
+
+    @abstractmethod
+    def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
+        """Return the loss of encoded views; changes no state."""
+
+    def forward(self, views: tuple[Batch, ...]) -> Loss:
+        """Encode and take the loss; raises ValueError with too few views or records."""
+        name = type(self).__name__
+        if "two_views" in self.needs and len(views) < 2:
+            raise ValueError(f"{name}: {len(views)} view; at least 2 are needed")
+        if len(views[0]) < self.min_batch:
+            raise ValueError(
+                f"{name}: a batch of {len(views[0])} records; at least {self.min_batch} are needed"
+            )
+        return self.objective(self.encode(views))
+
+    def after_backward(self, progress: Progress) -> None:
+        """Change gradients before clipping (SwAV freezes its prototypes early)."""
+
+    def after_step(self, progress: Progress, loss: Loss) -> None:
+        """Change state after the optimizer (target network, queue from ``loss.carry``)."""
+
+
+def encode_views(encoder: Encoder, views: tuple[Batch, ...], local: bool) -> tuple[Encoded, ...]:
+    """Encode views with as few calls as there are different shapes."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for index, view in enumerate(views):
+        by_shape.setdefault(tuple(view.values.shape), []).append(index)
+    out: dict[int, Encoded] = {}
+    for indices in by_shape.values():
+        whole = encoder(Batch.cat(tuple(views[i] for i in indices)), local=local)
+        size = len(views[indices[0]])
+        for place, index in enumerate(indices):
+            rows = slice(place * size, (place + 1) * size)
+            out[index] = Encoded(
+                whole.pooled[rows],
+                None if whole.local is None else whole.local[rows],
+                None if whole.mask is None else whole.mask[rows],
+                views[index],
+            )
+    return tuple(out[index] for index in range(len(views)))

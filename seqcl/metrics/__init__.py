@@ -1,0 +1,1 @@
+"""Metrics in plain numpy: what embeddings are worth, computed in float64."""

@@ -1,0 +1,131 @@
+"""NpzReader and NpyReader: arrays of records saved by numpy, whose pickles are never loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from seqcl.batch import Label
+from seqcl.data.reader import default_channels, observed_lengths
+from seqcl.errors import DataError
+from seqcl.modalities.sequence.collection import Collection, CollectionReader
+from seqcl.modalities.sequence.numpy_files import (
+    array_faults,
+    open_archive,
+    open_array,
+    open_member,
+)
+
+__all__ = ["NpyReader", "NpzReader"]
+
+Array = npt.NDArray[Any]
+
+
+class NpzReader(CollectionReader):
+    """Reads the records of an ``.npz`` archive.
+
+    ``X`` is (n, C, T), or (n, T) for one channel; NaN is missing, and steps at the end at which
+    every channel is NaN are padding. Optional: ``y`` (n,) labels and ``groups`` (n,), under other
+    names by data.label and data.group, and ``channels`` (C,) names. An ``X`` saved by
+    ``np.savez`` stays on disk and is mapped; one saved compressed is unpacked once per file.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".npz",)
+
+    def load(self, path: Path) -> Collection:
+        """Open the archive; raises DataError or ArtefactError that names it."""
+        with array_faults(path), open_archive(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            if "X" not in names:
+                raise DataError(
+                    f"{path}: has no array 'X' of shape (n, channels, steps); found: "
+                    f"{', '.join(names) or 'nothing'}"
+                )
+            arrays = {"X": open_member(path, archive, "X")}
+            wanted = {"y": self.columns.label, "groups": self.columns.group, "channels": None}
+            for role, asked in wanted.items():
+                name = asked or role
+                if name in names:
+                    arrays[role] = open_member(path, archive, name)
+                elif asked:
+                    raise DataError(f"{path}: has no array {name!r}; found: {', '.join(names)}")
+        return _collection(path, **arrays)
+
+
+class NpyReader(CollectionReader):
+    """Reads the records of an ``.npy`` file, which is what ``X`` is in an ``.npz``.
+
+    (n, C, T) is n records; (n, T) is n records of one channel, as everywhere in this field, so
+    that a single recording of several channels is saved as (1, C, T); (T,) is one record.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".npy",)
+
+    def load(self, path: Path) -> Collection:
+        """Map the file; raises DataError or ArtefactError that names it."""
+        with array_faults(path):
+            array = open_array(path)
+        return _collection(path, array[None] if array.ndim == 1 else array)
+
+
+def _collection(
+    path: Path,
+    X: Array,
+    y: Array | None = None,
+    groups: Array | None = None,
+    channels: Array | None = None,
+) -> Collection:
+    if X.ndim not in (2, 3) or X.dtype.kind not in "fiub":
+        raise DataError(
+            f"{path}: X is {X.shape} of {X.dtype}; needed: numbers of shape (records, channels, "
+            "steps) or (records, steps)"
+        )
+    X = X[:, None, :] if X.ndim == 2 else X
+    if 0 in X.shape:
+        raise DataError(f"{path}: X is {X.shape}: it holds no values")
+    count, width, _ = X.shape
+    for name, array, size in (
+        ("y", y, count),
+        ("groups", groups, count),
+        ("channels", channels, width),
+    ):
+        if array is not None and array.shape != (size,):
+            raise DataError(f"{path}: X is {X.shape} and {name} {array.shape}; needed: ({size},)")
+    names = None if channels is None else tuple(str(name) for name in _texts(channels))
+    return Collection(
+        series=X,  # type: ignore[arg-type]  # iterates and indexes as (C, T) arrays
+        channels=names or default_channels(width),
+        named=names is not None,
+        lengths=_lengths(X),
+        labels=None if y is None else _labels(path, y),
+        groups=None if groups is None else [str(group) for group in _texts(groups)],
+    )
+
+
+def _lengths(X: Array) -> list[int] | None:
+    """Return steps before padding; looks inside those records only that end in NaN."""
+    if X.dtype.kind != "f":
+        return None
+    lengths = np.full(len(X), X.shape[2], dtype=np.int64)
+    for row in np.flatnonzero(np.isnan(X[:, :, -1]).all(axis=1)):
+        lengths[row] = observed_lengths(X[row : row + 1])[0]
+    return [int(length) for length in lengths]
+
+
+def _labels(path: Path, y: Array) -> list[Label | None]:
+    """Return whole numbers as int, NaN as None, the rest as it is."""
+    if y.dtype.kind not in "fiubUS":
+        raise DataError(f"{path}: y is {y.dtype}; needed: numbers or text")
+    if y.dtype.kind == "f":
+        known = y[~np.isnan(y)]
+        convert = int if np.array_equal(known, np.rint(known)) else float
+        return [None if np.isnan(value) else convert(value) for value in y]
+    return _texts(y)
+
+
+def _texts(array: Array) -> list[Any]:
+    texts = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+    return cast(list[Any], texts.tolist())

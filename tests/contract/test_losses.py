@@ -1,0 +1,147 @@
+"""What every registered loss must do; that of a plugin is tested once it is installed."""
+
+import copy
+import dataclasses
+import pickle
+
+import pytest
+import torch
+from torch import Tensor
+
+from seqcl.losses.base import PairLoss
+from seqcl.registry import registry
+
+NAMES = sorted(registry("losses"))
+ROWS, DIM = 12, 16
+
+
+def build(name: str) -> PairLoss:
+    loss: PairLoss = registry("losses")[name]()
+    return loss
+
+
+def projections(rows: int = ROWS, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(rows, DIM, generator=generator)
+    b = a + torch.randn(rows, DIM, generator=generator)
+    return a.to(dtype).requires_grad_(), b.to(dtype).requires_grad_()
+
+
+def gradient(loss: Tensor, inputs: tuple[Tensor, Tensor]) -> Tensor:
+    return torch.cat([grad.float() for grad in torch.autograd.grad(loss, inputs)])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_a_frozen_dataclass_of_options_with_defaults(name: str) -> None:
+    loss = build(name)
+    assert isinstance(loss, PairLoss)
+    for option in dataclasses.fields(loss):
+        assert option.kw_only, option.name
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(loss, option.name, None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gives_a_finite_float32_scalar_down_to_min_batch(name: str) -> None:
+    loss = build(name)
+    for rows in (loss.min_batch, ROWS):
+        value = loss(*projections(rows))
+        assert value.shape == ()
+        assert value.dtype == torch.float32
+        assert value.isfinite()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_below_min_batch_is_a_value_error_that_names_the_loss(name: str) -> None:
+    loss = build(name)
+    with pytest.raises(ValueError, match=f"{name}: .* at least {loss.min_batch}"):
+        loss(*projections(loss.min_batch - 1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_views_of_different_shapes_are_a_value_error_that_names_both(name: str) -> None:
+    a, b = projections()
+    with pytest.raises(ValueError, match=rf"{name}: .*\(12, 16\).*\(11, 16\)"):
+        build(name)(a, b[1:])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_views_get_a_finite_gradient_that_is_not_zero(name: str) -> None:
+    inputs = projections()
+    for grad in torch.autograd.grad(build(name)(*inputs), inputs):
+        assert grad.isfinite().all()
+        assert grad.norm() > 1e-4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_against_the_gradient_lowers_the_loss(name: str) -> None:
+    loss, inputs = build(name), projections()
+    before = loss(*inputs)
+    grads = torch.autograd.grad(before, inputs)
+    a, b = (x - 1e-2 * grad / grad.norm() for x, grad in zip(inputs, grads, strict=True))
+    assert loss(a, b) < before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_order_of_the_records_does_not_matter(name: str) -> None:
+    loss, (a, b) = build(name), projections()
+    order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(1))
+    # Sums in another order.
+    torch.testing.assert_close(loss(a[order], b[order]), loss(a, b))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_input_is_untouched(name: str) -> None:
+    inputs = projections()
+    build(name)(*inputs).backward()
+    for x, before in zip(inputs, projections(), strict=True):
+        assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_and_pickles_to_an_equal_loss(name: str) -> None:
+    loss, inputs = build(name), projections()
+    for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert other == loss
+        assert torch.equal(other(*inputs), loss(*inputs))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same_loss_and_gradient(name: str) -> None:
+    found = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        inputs = projections()
+        loss = build(name)(*inputs)
+        found.append((loss, gradient(loss, inputs)))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_close_to_float32(name: str, dtype: torch.dtype) -> None:
+    halves, floats = projections(dtype=dtype), projections()
+    loss, expected = build(name)(*halves), build(name)(*floats)
+    # bfloat16 rounds the inputs to 0.4 %; at temperature 0.1 scores are ten times as large.
+    assert abs(loss - expected) < 0.05 * abs(expected)
+    exact = gradient(expected, floats)
+    assert (gradient(loss, halves) - exact).norm() < 0.05 * exact.norm()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_zero_row_gives_a_finite_loss_and_gradient(name: str) -> None:
+    a, b = projections()
+    a = a.detach()
+    a[3] = 0
+    a.requires_grad_()
+    loss = build(name)(a, b)
+    assert loss.isfinite()
+    assert gradient(loss, (a, b)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_broken_input_is_not_hidden(name: str) -> None:
+    a, b = (x.detach() for x in projections())
+    a[3, 2] = float("nan")
+    assert build(name)(a, b).isnan()

@@ -1,0 +1,206 @@
+"""What every registered method must do; that of a plugin is tested once it is installed."""
+
+import copy
+import pickle
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from seqcl.batch import Batch
+from seqcl.encoders.conv1d import Conv1d
+from seqcl.methods.base import NEEDS, Loss, Method, Progress
+from seqcl.registry import registry
+
+NAMES = sorted(registry("methods"))
+ROWS, CHANNELS, STEPS = 16, 2, 32
+TOTAL_STEPS = 20
+
+
+def build(name: str, seed: int = 0) -> Method:
+    torch.manual_seed(seed)
+    encoders = {"main": Conv1d(CHANNELS)}
+    if "paired" in registry("methods")[name].needs:
+        encoders["other"] = copy.deepcopy(encoders["main"])
+    method: Method = registry("methods")[name](encoders)
+    return method
+
+
+def views(rows: int = ROWS, count: int = 2, step: int = 0) -> tuple[Batch, ...]:
+    """Return noisy views of slow waves, one frequency and phase a record."""
+    generator = torch.Generator().manual_seed(0)
+    time = torch.linspace(0, 6.28, STEPS)
+    rates = 1 + 4 * torch.rand(rows, CHANNELS, 1, generator=generator)
+    phases = 6.28 * torch.rand(rows, CHANNELS, 1, generator=generator)
+    waves = torch.sin(rates * time + phases)
+    noise = torch.Generator().manual_seed(1 + step)
+    return tuple(
+        Batch(
+            values=waves + 0.3 * torch.randn(waves.shape, generator=noise),
+            ids=torch.arange(rows),
+            groups=torch.arange(rows) // 2,
+            labels=torch.arange(rows) % 4,
+            start=torch.zeros(rows, dtype=torch.int64),
+        )
+        for _ in range(count)
+    )
+
+
+def train(method: Method, steps: int = TOTAL_STEPS, first: int = 0) -> list[float]:
+    """Run the moments of a method as the loop does; returns the losses."""
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], 3e-3)
+    method.train()
+    losses = []
+    for step in range(first, first + steps):
+        torch.manual_seed(step)
+        loss = method(views(step=step))
+        optimizer.zero_grad()
+        loss.total.backward()
+        method.after_backward(Progress(step, TOTAL_STEPS))
+        optimizer.step()
+        method.after_step(Progress(step + 1, TOTAL_STEPS), loss)
+        losses.append(loss.total.item())
+    return losses
+
+
+def tensors(value: Batch) -> list[Tensor]:
+    return [x for x in (value.values, value.ids, value.groups, value.labels) if x is not None]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_declares_what_it_needs_in_known_words(name: str) -> None:
+    method = build(name)
+    assert isinstance(method, Method)
+    assert method.needs <= NEEDS
+    assert method.min_batch >= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gives_a_finite_scalar_with_detached_parts(name: str) -> None:
+    method = build(name)
+    for rows in (method.min_batch, ROWS):
+        loss = method(views(rows))
+        assert isinstance(loss, Loss)
+        assert loss.total.shape == ()
+        assert loss.total.isfinite()
+        for part in loss.parts.values():
+            assert part.shape == ()
+            assert not part.requires_grad
+        assert not any(kept.requires_grad for kept in loss.carry.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_trained_parameter_has_a_finite_gradient_that_is_not_zero(name: str) -> None:
+    method = build(name)
+    method(views()).total.backward()
+    for part, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, part
+            assert parameter.grad.isfinite().all(), part
+            assert parameter.grad.norm() > 1e-6, part  # rounding alone gives about 1e-8
+        else:
+            assert parameter.grad is None, part
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_views_are_untouched(name: str) -> None:
+    given = views()
+    method = build(name)
+    loss = method(given)
+    loss.total.backward()
+    method.after_step(Progress(1, 2), loss)
+    for view, before in zip(given, views(), strict=True):
+        for x, expected in zip(tensors(view), tensors(before), strict=True):
+            assert torch.equal(x, expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_objective_changes_no_state(name: str) -> None:
+    method = build(name).train()
+    encoded = method.encode(views())
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    losses = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        losses.append(method.objective(encoded).total)
+    assert torch.equal(losses[0], losses[1])
+    running = ("running_mean", "running_var", "num_batches_tracked")  # batch norm may count
+    for key, value in method.state_dict().items():
+        assert torch.equal(value, before[key]) or key.endswith(running), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_too_few_records_or_views_are_value_errors_that_name_the_method(name: str) -> None:
+    method = build(name)
+    title, least = type(method).__name__, method.min_batch
+    with pytest.raises(
+        ValueError, match=f"{title}: a batch of {least - 1} records; at least {least} are needed"
+    ):
+        method(views(least - 1))
+    if "two_views" in method.needs:
+        with pytest.raises(ValueError, match=f"{title}: 1 view; at least 2 are needed"):
+            method(views(count=1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_shape_of_view_takes_one_call_of_the_encoder(name: str) -> None:
+    method, calls = build(name), Counter[tuple[int, ...]]()
+    if "paired" in method.needs:
+        pytest.skip(f"{name} has an encoder for each side")
+    method.encoder.register_forward_pre_hook(
+        lambda _, inputs: calls.update([tuple(inputs[0].values.shape)])
+    )
+    short = tuple(view.with_values(view.values[..., :20]) for view in views())
+    encoded = method.encode((*views(), *short))
+    assert calls == {(2 * ROWS, CHANNELS, STEPS): 1, (2 * ROWS, CHANNELS, 20): 1}
+    assert [one.view.values.shape[-1] for one in encoded] == [STEPS, STEPS, 20, 20]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_order_of_the_records_does_not_matter(name: str) -> None:
+    order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(2))
+    shuffled = tuple(
+        replace(view, values=view.values[order], ids=view.ids[order],
+                groups=view.groups[order], labels=view.labels[order])
+        for view in views()
+        if view.groups is not None and view.labels is not None
+    )  # fmt: skip
+    losses = []
+    for given in (views(), shuffled):
+        torch.manual_seed(0)
+        losses.append(build(name)(given).total)
+    torch.testing.assert_close(losses[0], losses[1])  # sums in another order
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_under_bfloat16_autocast(name: str) -> None:
+    exact = build(name)(views()).total
+    method = build(name)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = method(views())
+    loss.total.backward()
+    assert loss.total.dtype == torch.float32
+    # 8 bits of mantissa through an encoder and a head.
+    assert abs(loss.total - exact) < 0.1 * abs(exact)
+    assert all(p.grad.isfinite().all() for p in method.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_twenty_steps_lower_the_loss_and_are_the_same_for_the_same_seed(name: str) -> None:
+    losses = train(build(name))
+    assert sum(losses[-5:]) < sum(losses[:5])
+    assert train(build(name)) == losses
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_that_it_learns_is_in_its_state(name: str) -> None:
+    method = build(name)
+    train(method, 5)
+    state = load(save({key: value.contiguous() for key, value in method.state_dict().items()}))
+    other = build(name, seed=9)
+    other.load_state_dict(state)
+    for copied in (other, copy.deepcopy(method), pickle.loads(pickle.dumps(method))):
+        assert train(copied, 3, first=5) == train(copy.deepcopy(method), 3, first=5)
