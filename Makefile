@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
-export OMP_NUM_THREADS ?= 2
+DEMO := OSULeaf
 
 .PHONY: setup demo test lint bench docs clean
 
@@ -13,7 +13,10 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: $(STAMP)
-	$(BIN)/python examples/demo.py
+	rm -rf runs/demo
+	$(BIN)/seqcl pretrain series --data aeon:$(DEMO):train --out runs/demo
+	$(BIN)/seqcl evaluate runs/demo --train aeon:$(DEMO):train --test aeon:$(DEMO):test \
+		--report runs/demo/report.html
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -22,6 +25,10 @@ lint: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest
+
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet '.[docs]' --constraint constraints.txt
+	$(BIN)/mkdocs build --strict
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet '.[bench]' --constraint constraints.txt

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 
 from seqcl.config.preset import load_preset
-from seqcl.data.dataset import Dataset, dataset_from_arrays
+from seqcl.data.dataset import dataset_from_arrays
 from seqcl.run.build import pick_device
 from seqcl.run.build import threads as cpu_threads
 from seqcl.run.fitting import assemble, fit
@@ -62,10 +62,12 @@ class ContrastiveEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Arrays, y: npt.ArrayLike | None = None) -> Self:
         """Train on X; `y` is used only by methods that need labels."""
-        dataset = dataset_from_arrays(X, None if y is None else np.asarray(y))
+        preset = load_preset(str(self.preset), self.overrides)
+        labels = None if y is None else np.asarray(y)
+        dataset = dataset_from_arrays(X, labels, missing=preset.data.missing)
         with cpu_threads(self.threads):
             parts = assemble(
-                load_preset(str(self.preset), self.overrides),
+                preset,
                 dataset,
                 seed=self.random_state,
                 device=pick_device(self.device),
@@ -79,7 +81,7 @@ class ContrastiveEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Embed X: (n, E) float32. Raises ValueError for another number of channels."""
         if not hasattr(self, "model_"):
             raise NotFittedError("ContrastiveEncoder is not fitted yet; call fit(X) first")
-        dataset: Dataset = dataset_from_arrays(X)
+        dataset = dataset_from_arrays(X, missing=self.model_.missing)
         if len(dataset.channels) != self.n_channels_in_:
             raise ValueError(
                 f"X has {len(dataset.channels)} channels, fit saw {self.n_channels_in_}"

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,7 @@ class Model(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the encoder's weights are (the scaler works on the host)."""
-        tensors: Iterator[Tensor] = (*self.encoder.parameters(), *self.encoder.buffers()).__iter__()
+        tensors = chain(self.encoder.parameters(), self.encoder.buffers())
         return next(tensors, torch.empty(0)).device
 
     def collate(self) -> Collate:

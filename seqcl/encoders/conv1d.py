@@ -44,9 +44,7 @@ class Conv1d(Encoder):
         norm: StepNorm = "batch",
         pooling: Spec[Pooling] = Spec("poolings", "stats"),
     ) -> None:
-        super().__init__(
-            in_channels, widths[-1], pooling.build(widths[-1]), stride ** len(widths)
-        )
+        super().__init__(in_channels, widths[-1], pooling.build(widths[-1]), stride ** len(widths))
         taps = (*kernels, *[kernels[-1]] * len(widths))
         self.convs = nn.ModuleList(
             StepConv(before, after, kernel, stride=stride, bias=norm != "batch")

@@ -31,22 +31,37 @@ def retrieval_scores(
     order. With `leave_one_out` the queries are the gallery and no record finds itself.
     """
     names = ("p_at_1", "map", f"map_at_{cutoff}")
-    scores = {name: np.full(len(queries), np.nan) for name in names}
+    scores = np.full((len(queries), 3), np.nan)
+    members = {code: np.flatnonzero(gallery_codes == code) for code in np.unique(query_codes)}
     for rows, block in similarity_blocks(queries, gallery, metric, leave_one_out=leave_one_out):
-        order = np.argsort(-block, axis=1, kind="stable")
-        if leave_one_out:
-            order = order[:, :-1]  # itself, at -inf, is last
-        relevant = gallery_codes[order] == query_codes[rows, None]
-        for name, values in zip(names, _ranking_scores(relevant, cutoff), strict=True):
-            scores[name][rows] = values
-    return scores
+        ordered = np.sort(block, axis=1)
+        for place, row in enumerate(range(rows.start, rows.stop)):
+            relevant = members[query_codes[row]]
+            if leave_one_out:
+                relevant = relevant[relevant != row]
+            if len(relevant):
+                ranks = _ranks(block[place], ordered[place], relevant)
+                scores[row] = _ranking_scores(ranks, cutoff)
+    return dict(zip(names, scores.T, strict=True))
 
 
-def _ranking_scores(relevant: npt.NDArray[np.bool_], cutoff: int) -> tuple[Floats, Floats, Floats]:
-    """Return P@1, AP and AP@cutoff of (b, G) rankings; NaN where no record is relevant."""
-    total = relevant.sum(1)
-    found = np.where(total > 0, total, np.nan)
-    precision = relevant.cumsum(1) / np.arange(1, relevant.shape[1] + 1) * relevant
-    top = precision[:, :cutoff].sum(1) / np.minimum(found, cutoff)
-    first = np.where(total > 0, relevant[:, :1].sum(1), np.nan)
-    return first, precision.sum(1) / found, top
+def _ranks(similarity: Floats, ordered: Floats, relevant: Codes) -> Codes:
+    """Return the ranks (1 = nearest) of the `relevant` columns of one query, rising.
+
+    `ordered` is `similarity` (G,) sorted: a search in it costs less than ranking everything, and
+    only where a relevant record is as near as another one does their order have to be known.
+    """
+    values = similarity[relevant]
+    not_farther = np.searchsorted(ordered, values, side="right")
+    if (np.searchsorted(ordered, values, side="left") < not_farther - 1).any():
+        place = np.empty(len(ordered), np.int64)
+        place[np.argsort(-similarity, kind="stable")] = np.arange(len(ordered))
+        return np.sort(place[relevant]) + 1
+    return np.sort(len(ordered) - not_farther) + 1
+
+
+def _ranking_scores(ranks: Codes, cutoff: int) -> tuple[float, float, float]:
+    """Return P@1, AP and AP@cutoff of one ranking from the ranks of its relevant records."""
+    precision = np.arange(1, len(ranks) + 1) / ranks
+    short = precision[ranks <= cutoff].sum() / min(len(ranks), cutoff)
+    return float(ranks[0] == 1), float(precision.mean()), float(short)

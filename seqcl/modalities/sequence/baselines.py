@@ -77,8 +77,8 @@ class MiniRocket(Baseline):
         finally:
             np.random.set_state(state)
         return (
-            _embeddings(reference, transform.transform(X)),
-            _embeddings(test, transform.transform(Z)),
+            _embeddings(reference, transform.transform(X), scaling="each"),
+            _embeddings(test, transform.transform(Z), scaling="each"),
         )
 
 

@@ -1,0 +1,61 @@
+"""`seqcl embed`: turn data into vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from seqcl.cli import options
+from seqcl.cli.progress import note
+
+
+@click.command("embed")
+@options.run_folder
+@options.data("data", text="Data to embed: file, folder, glob or scheme:name.")
+@click.option(
+    "--out",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write: .npz, .h5 or .parquet.",
+)
+@click.option(
+    "--level",
+    type=click.Choice(["instance", "step"]),
+    default="instance",
+    show_default=True,
+    help="One vector a record, or one a time step.",
+)
+@click.option(
+    "--window",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Steps that each vector of --level step sees.",
+)
+@options.data_overrides
+@options.heavy
+def command(run: Path, data_sources: tuple[str, ...], out: Path, **given: Any) -> int:
+    """Embed data with the encoder of RUN: arrays embeddings, ids and labels."""
+    from seqcl.run import embed_sources, load, write_embeddings
+    from seqcl.run.embedding import check_suffix
+
+    check_suffix(out)
+    found, dataset = embed_sources(
+        load(run),
+        data_sources,
+        level=given["level"],
+        window=given["window"],
+        overrides=given["overrides"],
+        device=given["device"],
+        batch_size=given["batch_size"] or 256,
+        cpu_threads=given["threads"],
+    )
+    write_embeddings(found, out)
+    for text in dataset.notes:
+        note(f"note: {text}")
+    rows, size = found.values.shape
+    note(f"{out}: {rows:,} vectors of {size} from {len(found):,} records")
+    return 3 if dataset.skipped else 0

@@ -1,0 +1,91 @@
+"""`seqcl evaluate`: what the embeddings are worth, beside controls."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from seqcl.cli import options
+from seqcl.cli.progress import note, print_table
+
+
+@click.command("evaluate")
+@options.run_folder
+@options.data("train", required=False, text="Labelled records to learn from (the reference).")
+@options.data("test", text="Labelled records to be judged on.")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="TASK",
+    help="linear, knn, clustering or retrieval; may be repeated. [default: the preset's]",
+)
+@click.option(
+    "--labels",
+    metavar="N",
+    default="all",
+    show_default=True,
+    help="How many training labels to use: 1%, 10%, 5-per-class or all (mean of 10 draws).",
+)
+@click.option(
+    "--controls/--no-controls", default=True, help="Also the untrained encoder and plain baselines."
+)
+@click.option(
+    "--json",
+    "json_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Write all numbers; - is stdout.",
+)
+@click.option(
+    "--predictions",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write one CSV row a test record.",
+)
+@click.option(
+    "--report", metavar="FILE.html", type=click.Path(path_type=Path), help="Write the HTML report."
+)
+@options.data_overrides
+@options.heavy
+def command(
+    run: Path, train_sources: tuple[str, ...], test_sources: tuple[str, ...], **given: Any
+) -> int:
+    """Judge the encoder of RUN on labelled data, beside its untrained self and plain baselines."""
+    from seqcl.evaluation.labels import parse_labels
+    from seqcl.run import evaluate, load
+    from seqcl.run.results import evaluation_table, gain_sentence, to_json, write_predictions
+
+    opened = load(run)
+    result = evaluate(
+        opened,
+        train_sources,
+        test_sources,
+        tasks=given["tasks"],
+        labels=parse_labels(given["labels"]),
+        controls=given["controls"],
+        overrides=given["overrides"],
+        device=given["device"],
+        cpu_threads=given["threads"],
+        on_system=lambda name: note(f"evaluating {name}"),
+    )
+    if str(given["json_path"]) == "-":
+        click.echo(json.dumps(to_json(result), indent=2))
+    else:
+        table = evaluation_table(result)
+        print_table(table.header, table.rows)
+        for text in (*table.notes, *gain_sentence(result), *result.notes):
+            note(text)
+        if given["json_path"] is not None:
+            given["json_path"].write_text(json.dumps(to_json(result), indent=2) + "\n")
+    if given["predictions"] is not None:
+        write_predictions(result, given["predictions"])
+    if given["report"] is not None:
+        from seqcl.run.reporting import report_evaluation
+
+        report_evaluation(opened, result, given["report"])
+        note(f"report: {given['report']}")
+    return 3 if result.test.skipped else 0

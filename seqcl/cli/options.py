@@ -1,0 +1,69 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rich_click as click
+
+__all__ = ["data", "data_overrides", "device", "heavy", "run_folder"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def heavy(command: F) -> F:
+    """Add --batch-size, --threads and --device."""
+    for option in (
+        click.option(
+            "--batch-size",
+            type=click.IntRange(min=1),
+            help="Records a step. [default: the preset's]",
+        ),
+        click.option(
+            "--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]"
+        ),
+        device,
+    ):
+        command = option(command)
+    return command
+
+
+def device(command: F) -> F:
+    """Add --device."""
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where to compute; auto takes a GPU if there is one.",
+    )(command)
+
+
+def data(name: str, *, required: bool = True, text: str) -> Callable[[F], F]:
+    """Add an option that names data: a file, a folder, a glob or scheme:name; may be repeated."""
+    return click.option(
+        f"--{name}",
+        f"{name.replace('-', '_')}_sources",
+        metavar="SRC",
+        multiple=True,
+        required=required,
+        help=text,
+    )
+
+
+def run_folder(command: F) -> F:
+    """Add the argument RUN."""
+    return click.argument("run", metavar="RUN", type=click.Path(path_type=Path))(command)
+
+
+def data_overrides(command: F) -> F:
+    """Add --set for the `data:` section of a finished run."""
+    return click.option(
+        "--set",
+        "overrides",
+        metavar="data.KEY=VALUE",
+        multiple=True,
+        help="Change how the data is read, e.g. --set data.label=activity.",
+    )(command)

@@ -1,0 +1,96 @@
+"""Arrays of the caller as recordings in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seqcl.batch import Entry, Label
+from seqcl.data.reader import default_channels, observed_lengths
+from seqcl.data.recordings import Recordings, RecordingsBuilder
+from seqcl.data.values import MemoryValues
+from seqcl.errors import DataError
+
+__all__ = ["arrays_to_memory", "to_label"]
+
+Floats = npt.NDArray[np.float32]
+
+
+def arrays_to_memory(
+    X: Any, y: Iterable[Any] | None, groups: Iterable[Any] | None, ids: Iterable[str] | None
+) -> tuple[Recordings, MemoryValues, int]:
+    """Copy arrays into recordings and values; returns the number of channels too.
+
+    See `seqcl.data.dataset.dataset_from_arrays`.
+    """
+    if not len(X):
+        raise DataError("X is empty; give at least one record")
+    series = _series(X)
+    channels = series[0].shape[0]
+    names = [f"#{row}" for row in range(len(series))] if ids is None else list(ids)
+    labels = _column("y", y, len(series))
+    members = _column("groups", groups, len(series))
+    if len(names) != len(series):
+        raise ValueError(f"ids has {len(names)} items for {len(series)} records in X")
+    builder = RecordingsBuilder()
+    for name, part, label, group in zip(names, series, labels, members, strict=True):
+        if part.shape[0] != channels:
+            raise DataError(f"record {name} has {part.shape[0]} channels, the first {channels}")
+        if not part.shape[1]:
+            raise DataError(f"record {name} has no observed value; drop it from X")
+        builder.add(
+            Entry(
+                path=Path(),
+                id=name,
+                length=part.shape[1],
+                channels=default_channels(channels),
+                label=label,
+                group=None if group is None else str(group),
+            )
+        )
+    recordings = builder.build()
+    return recordings, _end_to_end(series, recordings.lengths), channels
+
+
+def to_label(value: Any) -> Label | None:
+    """Return a label as a plain Python value; None and NaN are no label."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if plain is None or plain != plain:
+        return None
+    if isinstance(plain, list | tuple):
+        return tuple(str(tag) for tag in plain)
+    if not isinstance(plain, int | str | float):
+        raise TypeError(f"label {value!r} is a {type(value).__name__}; needs int, str or float")
+    return plain
+
+
+def _series(X: Any) -> list[Floats]:
+    """Return the records as (C, T_i) arrays, without the padding of a rectangular array."""
+    if isinstance(X, list | tuple) and X and np.ndim(X[0]) == 2:
+        return [np.asarray(part, dtype=np.float32) for part in X]
+    values = np.asarray(X, dtype=np.float32)
+    if values.ndim == 2:
+        values = values[:, None, :]
+    if values.ndim != 3:
+        raise ValueError(f"X has shape {values.shape}; needs (n, C, T) or a list of (C, T_i)")
+    lengths = observed_lengths(values).tolist()
+    return [part[:, :length] for part, length in zip(values, lengths, strict=True)]
+
+
+def _column(name: str, items: Iterable[Any] | None, count: int) -> Sequence[Label | None]:
+    column = [None] * count if items is None else [to_label(item) for item in items]
+    if len(column) != count:
+        raise ValueError(f"{name} has {len(column)} items for {count} records in X")
+    return column
+
+
+def _end_to_end(series: Sequence[Floats], lengths: npt.NDArray[np.int64]) -> MemoryValues:
+    ends = np.cumsum(lengths)
+    flat = np.full((len(series[0]), int(ends[-1] + lengths.max())), np.nan, dtype=np.float32)
+    for part, end in zip(series, ends.tolist(), strict=True):
+        flat[:, end - part.shape[1] : end] = part
+    return MemoryValues(flat, ends - lengths)

@@ -1,0 +1,139 @@
+"""Collate: records of one step to a Batch: scaled, padded, gaps filled, without a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from seqcl.batch import Batch, Label, Record
+from seqcl.data.dataset import Dataset, Rows
+from seqcl.data.options import Missing
+from seqcl.data.scaler import Scaler
+
+__all__ = ["Collate", "collate_rows"]
+
+Ints = npt.NDArray[np.int64]
+
+
+class Collate:
+    """Makes batches on the CPU, the same for training, embedding and export.
+
+    Values are scaled, then padded at the end with 0, then gaps are filled: `zero` (the mean,
+    where a scaler ran), `hold` (the last observed value, before the first one the next; 0 where
+    a record has none), `indicator` (zero, and C more channels that are 1 where missing).
+    A batch of equal lengths has no `lengths`; one in which every step is observed has no `mask`.
+
+    Args:
+        scaler: fitted on training data; a copy is kept, so that the model's may move to a GPU.
+        missing: how gaps are filled.
+        pad_multiple: T is rounded up to a multiple of this, so that fewer shapes occur.
+    """
+
+    def __init__(self, scaler: Scaler, missing: Missing = "zero", *, pad_multiple: int = 1) -> None:
+        self.scaler = deepcopy(scaler).cpu()
+        self.missing: Missing = missing
+        self.pad_multiple = pad_multiple
+
+    def out_channels(self, channels: int) -> int:
+        """Return the channels of a batch for records of `channels`."""
+        return 2 * channels if self.missing == "indicator" else channels
+
+    def __call__(
+        self,
+        records: Sequence[Record],
+        rows: Sequence[int] | None = None,
+        classes: Sequence[Label] = (),
+        groups: Sequence[str] = (),
+    ) -> Batch:
+        """Collate records that may come from anywhere, of any lengths.
+
+        Args:
+            records: B records of equal channels.
+            rows: what `Batch.ids` says; None = 0 to B - 1.
+            classes: labels whose places are the codes; () = no labels.
+            groups: groups whose places are the numbers; () = no groups.
+        """
+        lengths = np.array([record.values.shape[1] for record in records], dtype=np.int64)
+        shape = (len(records), records[0].values.shape[0], int(lengths.max()))
+        values = np.full(shape, np.nan, dtype=np.float32)
+        for place, record in zip(values, records, strict=True):
+            place[:, : record.values.shape[1]] = record.values
+        raw = Rows(
+            values,
+            lengths,
+            np.array([record.start for record in records], dtype=np.int64),
+            _codes([record.label for record in records], classes),
+            _codes([record.group for record in records], groups),
+        )
+        ids = np.arange(len(records)) if rows is None else np.asarray(rows, dtype=np.int64)
+        return self.batch(raw, ids, records[0].rate_hz)
+
+    def batch(self, raw: Rows, ids: Ints, rate_hz: float | None = None) -> Batch:
+        """Collate rows that a dataset gathered; `ids` (B,) become `Batch.ids`."""
+        with torch.no_grad():
+            scaled = self.scaler(_pad(torch.from_numpy(raw.values), self.pad_multiple))
+            lengths = torch.from_numpy(raw.lengths)
+            values, mask = self._fill(scaled, lengths)
+        padded = int(raw.lengths.min()) < values.shape[-1]
+        return Batch(
+            values=values,
+            ids=torch.from_numpy(ids),
+            groups=_tensor(raw.groups),
+            lengths=lengths if padded else None,
+            host_lengths=tuple(raw.lengths.tolist()) if padded else None,
+            mask=mask,
+            labels=_tensor(raw.labels),
+            start=_tensor(raw.start),
+            rate_hz=rate_hz,
+        )
+
+    def _fill(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Fill NaN (gaps and padding); return values and mask (B, T), None = all True."""
+        unknown = values.isnan()
+        complete = not bool(unknown.any())
+        if complete and self.missing != "indicator":
+            return values, None
+        real = torch.arange(values.shape[-1]) < lengths[:, None]  # (B, T)
+        filled = values.masked_fill(unknown, 0.0)
+        if self.missing == "indicator":
+            filled = torch.cat((filled, (unknown & real[:, None]).to(filled)), dim=1)
+        elif self.missing == "hold":
+            filled = _hold(filled, ~unknown) * real[:, None]
+        mask = ~unknown.all(dim=1)  # (B, T)
+        return filled, None if complete or bool(mask.all()) else mask
+
+
+def collate_rows(dataset: Dataset, rows: Sequence[int] | Ints, collate: Collate) -> Batch:
+    """Make the batch of some rows; without a loop where the dataset is in memory."""
+    ids = np.array(rows, dtype=np.int64)
+    return collate.batch(dataset.gather(ids), ids, dataset.rate_hz)
+
+
+def _hold(filled: Tensor, observed: Tensor) -> Tensor:
+    """Carry the last observed value forward, then the first one backward; both (B, C, T)."""
+    steps = torch.arange(filled.shape[-1])
+    last = torch.where(observed, steps, -1).cummax(dim=-1).values
+    first = observed.byte().argmax(dim=-1, keepdim=True)
+    return filled.gather(-1, torch.where(last < 0, first, last))
+
+
+def _pad(values: Tensor, multiple: int) -> Tensor:
+    """Add NaN steps until T is a multiple."""
+    extra = -values.shape[-1] % multiple
+    return nn.functional.pad(values, (0, extra), value=float("nan")) if extra else values
+
+
+def _codes(items: Sequence[object], known: Sequence[object]) -> Ints | None:
+    """Return the place of each item in `known`, -1 = none; None where nothing is known."""
+    places = {item: place for place, item in enumerate(known)}
+    codes = np.array([places.get(item, -1) for item in items], dtype=np.int64)
+    return codes if places else None
+
+
+def _tensor(array: Ints | None) -> Tensor | None:
+    return None if array is None else torch.from_numpy(array)

@@ -1,0 +1,173 @@
+"""The steps of opening a dataset: scan its sources, check lengths, channels, rates, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from seqcl.batch import Entry, Label
+from seqcl.data.channels import match_channels
+from seqcl.data.options import DataOptions
+from seqcl.data.reader import Reader
+from seqcl.data.recordings import Recordings, RecordingsBuilder, sorted_labels
+from seqcl.data.source import Skipped
+from seqcl.data.sources import make_source
+from seqcl.data.windows import Windows
+from seqcl.errors import DataError
+
+__all__ = [
+    "MEMORY_LIMIT",
+    "check_skipped",
+    "common_rate",
+    "drop_short",
+    "place_channels",
+    "scan",
+    "window_labels",
+]
+
+Ints = npt.NDArray[np.int64]
+
+MEMORY_LIMIT = 2 << 30
+"""Bytes of values that are kept in memory, of files that cannot be read window by window."""
+
+_RATE_TOLERANCE = 0.01
+
+
+def scan(sources: Sequence[str], options: DataOptions) -> tuple[Recordings, list[Skipped]]:
+    """Find every recording of every source; an id that is taken gets its source before it.
+
+    Raises DataError where nothing was found or too many files were skipped.
+    """
+    builder = RecordingsBuilder()
+    skipped: list[Skipped] = []
+    taken: set[str] = set()
+    for text in sources:
+        source = make_source(text, options)
+        mine: set[str] = set()
+        for reader, entry in source.entries():
+            file = entry.id.partition("#")[0]
+            mine.add(file)
+            builder.add(_distinct(entry, text) if file in taken else entry, reader)
+        taken |= mine
+        skipped += source.skipped
+    recordings = builder.build()
+    check_skipped(skipped, len(set(recordings.files)), options, "files cannot be read")
+    if not len(recordings):
+        raise DataError(f"{' '.join(sources)}: no recording in there; give files that hold data")
+    return recordings, skipped
+
+
+def _distinct(entry: Entry, text: str) -> Entry:
+    path = Path(text)
+    folder = path.parent if entry.id.startswith(path.name) else path
+    return replace(entry, id=f"{folder.as_posix()}/{entry.id}")
+
+
+def check_skipped(skipped: Sequence[Skipped], kept: int, options: DataOptions, fault: str) -> None:
+    """Raise DataError where `skipped` is a larger part than the options allow."""
+    total = len(skipped) + kept
+    if skipped and (not kept or len(skipped) > options.max_skipped * total):
+        raise DataError(
+            f"{skipped[0].reason} ({len(skipped)} of {total} {fault}; "
+            f"data.max_skipped={options.max_skipped:g} allows {options.max_skipped:.0%})"
+        )
+
+
+def drop_short(
+    recordings: Recordings, options: DataOptions, extra_steps: int
+) -> tuple[Recordings, list[Skipped]]:
+    """Leave out recordings shorter than a window (or empty); the only one is an error.
+
+    Raises DataError for a recording that is too long to be taken whole.
+    """
+    lengths = recordings.lengths
+    if options.window is None:
+        longest = int(lengths.argmax())
+        if lengths[longest] > options.max_steps:
+            raise DataError(
+                f"{recordings.ids[longest]}: has {lengths[longest]} steps, too many for one "
+                f"record; set data.window (steps of a window), or raise data.max_steps="
+                f"{options.max_steps}"
+            )
+    short = np.flatnonzero(lengths < (options.window + extra_steps if options.window else 1))
+    skipped = [
+        Skipped(recordings.ids[row], _too_short(recordings, row, options, extra_steps))
+        for row in short.tolist()
+    ]
+    check_skipped(skipped, len(recordings) - len(short), options, "recordings are too short")
+    if not skipped:
+        return recordings, []
+    return recordings.take(np.setdiff1d(np.arange(len(recordings)), short)), skipped
+
+
+def _too_short(recordings: Recordings, row: int, options: DataOptions, extra: int) -> str:
+    identity, length = recordings.ids[row], int(recordings.lengths[row])
+    if options.window is None:
+        return f"{identity}: has no steps; drop it or fill it"
+    more = f" and the {extra} steps beyond it that the views read" if extra else ""
+    at_most = max(length - extra, 1)
+    return (
+        f"{identity}: has {length} steps, fewer than data.window={options.window}{more}; "
+        f"set data.window={at_most} or less"
+    )
+
+
+def place_channels(
+    recordings: Recordings, wanted: Sequence[str] | None
+) -> tuple[tuple[str, ...], bool, tuple[Ints, ...]]:
+    """Return the channels, whether they are named, and the places of them in each layout.
+
+    `wanted` None takes the channels of the first recording. Raises DataError naming the file
+    whose channels differ.
+    """
+    first_rows = [int(np.argmax(recordings.layout == k)) for k in range(len(recordings.layouts))]
+    channels = recordings.layouts[int(recordings.layout[0])].channels if wanted is None else wanted
+    places = tuple(
+        match_channels(
+            channels, layout.channels, named=layout.named, where=recordings.ids[first_rows[number]]
+        )
+        for number, layout in enumerate(recordings.layouts)
+    )
+    return tuple(channels), all(layout.named for layout in recordings.layouts), places
+
+
+def common_rate(recordings: Recordings) -> float | None:
+    """Return the sampling rate of all recordings in Hz; None where no file tells one.
+
+    Raises DataError where two differ by more than 1 %: a window would mean different times.
+    """
+    known = np.flatnonzero(~np.isnan(recordings.rates))
+    if not len(known):
+        return None
+    low = int(known[recordings.rates[known].argmin()])
+    high = int(known[recordings.rates[known].argmax()])
+    if recordings.rates[high] > recordings.rates[low] * (1 + _RATE_TOLERANCE):
+        raise DataError(
+            f"{recordings.ids[high]} has {recordings.rates[high]:g} Hz and {recordings.ids[low]} "
+            f"has {recordings.rates[low]:g} Hz; resample them to one rate or give them apart"
+        )
+    return float(recordings.rates[known[0]])
+
+
+def window_labels(
+    recordings: Recordings, windows: Windows
+) -> tuple[tuple[Label, ...], Ints | None]:
+    """Return the classes, and the code of each window where a reader labels windows itself."""
+    readers = {file.reader for file in recordings.files if file.reader is not None}
+    if all(type(reader).labels is Reader.labels for reader in readers):
+        return recordings.classes, None
+    codes: dict[Label, int] = {}
+    column = np.full(len(windows), -1, dtype=np.int64)
+    for row in range(len(recordings)):
+        labels = recordings.reader(row).labels(recordings.entry(row), windows.spans(row))
+        column[windows.rows(row)] = [
+            -1 if label is None else codes.setdefault(label, len(codes)) for label in labels
+        ]
+    classes = sorted_labels(codes)
+    order = {label: place for place, label in enumerate(classes)}
+    table = np.array([order[label] for label in codes] + [-1], dtype=np.int64)
+    return classes, table[column]

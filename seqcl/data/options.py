@@ -1,0 +1,57 @@
+"""DataOptions: the ``data:`` section of a preset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from seqcl.data.reader import Columns
+
+__all__ = ["DataOptions", "Missing", "Scaling"]
+
+Missing = Literal["zero", "hold", "indicator"]
+Scaling = Literal["none", "channel", "record"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """How files become records: which columns, which windows, which treatment of gaps."""
+
+    reader: str | None = None
+    """Name of a reader; None = by the file's suffix."""
+    columns: tuple[str, ...] | None = None
+    """Channels to keep, in this order; None = every numeric column."""
+    time: str | None = None
+    """Column of time stamps."""
+    label: str | None = None
+    """Column of labels."""
+    group: str | None = None
+    """Column of groups (subject, machine, recording) that a split never divides."""
+    delimiter: str | None = None
+    """Character between the fields of a text table; None = found from its first lines."""
+    window: Annotated[int, Gt(0)] | None = None
+    """Steps of a window; None = whole recordings, of at most `max_steps`."""
+    hop: Annotated[int, Gt(0)] | None = None
+    """Steps from one window to the next; None = `window`."""
+    max_steps: Annotated[int, Gt(0)] = 16_384
+    """Longest recording that is taken whole; above it `window` must be set."""
+    missing: Missing = "zero"
+    """`zero`: the channel's mean after scaling; `hold`: the last observed value; `indicator`:
+    zero, and one more channel for each, 1 where missing."""
+    scaler: Scaling = "channel"
+    """`channel`: statistics of the training data; `record`: of each record; `none`."""
+    max_skipped: Annotated[float, Ge(0), Le(1)] = 0.05
+    """Part of the files that may be unreadable before it is an error."""
+
+    @property
+    def selection(self) -> Columns:
+        """What a reader must pick."""
+        return Columns(
+            values=self.columns,
+            time=self.time,
+            label=self.label,
+            group=self.group,
+            delimiter=self.delimiter,
+        )

@@ -1,0 +1,88 @@
+"""Reader: one file format, scanned cheaply and read window by window."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from seqcl.batch import Entry, Label, Record
+
+__all__ = ["Columns", "Reader", "default_channels", "observed_lengths"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What a reader must pick from a file that has columns."""
+
+    values: tuple[str, ...] | None = None
+    """Channel names to keep, in this order; None = every numeric column."""
+    time: str | None = None
+    label: str | None = None
+    group: str | None = None
+    delimiter: str | None = None
+    """One character between fields; None = found from the first lines."""
+
+
+class Reader(ABC):
+    """Reads files of one format; an instance may cache what it opened, never what it pickles.
+
+    A subclass names its `suffixes` (lower case, with the dot, e.g. ``(".csv", ".csv.gz")``). Ids
+    begin with the file's name: ``name`` for a file of one recording, ``name#row`` for several.
+    What a user should know of the files goes to `notes`, a sentence each, while they are scanned.
+    Values are float32 with NaN where missing; an infinity is the reader's to refuse or to keep
+    (`Scaler.fit` refuses it, naming the record).
+    """
+
+    kind: ClassVar[str] = "readers"
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    lazy: ClassVar[bool] = False
+    """True where `read` costs what the window holds, not what the file holds (it seeks).
+
+    Recordings of other readers are read once and kept in memory as long as they fit.
+    """
+
+    def __init__(self, columns: Columns = Columns()) -> None:
+        self.columns = columns
+        self.notes: list[str] = []
+
+    @abstractmethod
+    def scan(self, path: Path) -> Iterable[Entry]:
+        """Find the recordings of one file, cheaply.
+
+        Raises DataError(``path:line: reason``) where the file is not what it should be; a lazy
+        reader raises it before the first entry.
+        """
+
+    @abstractmethod
+    def read(self, entry: Entry, start: int, stop: int) -> Record:
+        """Read steps `start` to `stop` of a recording: ``values`` (C, stop - start)."""
+
+    def labels(self, entry: Entry, windows: Sequence[tuple[int, int]]) -> Sequence[Label | None]:
+        """Return one label for each (start, stop) window of a recording.
+
+        A format with a label per step overrides this; the base gives the recording's label.
+        """
+        return [entry.label] * len(windows)
+
+
+def default_channels(count: int) -> tuple[str, ...]:
+    """Return the names of channels that a file does not name: ``("c0", "c1", ...)``."""
+    return tuple(f"c{index}" for index in range(count))
+
+
+def observed_lengths(values: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    """Return the steps of each series before its padding, (n,), for `values` (n, C, T).
+
+    Padding is what a rectangular array of series of unequal length ends with: steps at which
+    every channel is NaN. A series with nothing observed has length 0.
+    """
+    observed = ~np.isnan(values).all(axis=1)  # (n, T)
+    steps = observed.shape[1]
+    last = steps - np.argmax(observed[:, ::-1], axis=1)
+    return np.where(observed.any(axis=1), last, 0).astype(np.int64)

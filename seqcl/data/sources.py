@@ -1,0 +1,134 @@
+"""FileSource: a file, a folder or a glob, read by the reader of each file's suffix."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from seqcl.batch import Entry
+from seqcl.data.folder import Found, find_files
+from seqcl.data.options import DataOptions
+from seqcl.data.reader import Columns, Reader
+from seqcl.data.source import Skipped, Source
+from seqcl.errors import DataError, MissingInputError, SeqclError
+from seqcl.registry import registry
+
+__all__ = ["FileSource", "make_source", "reader_name", "reader_suffixes"]
+
+
+class FileSource(Source):
+    """Recordings of a file, of a folder with its sub-folders, or of the files a glob matches.
+
+    A folder is walked in sorted order; hidden files, files of unknown suffix, a read-me and a
+    licence are passed by, and a link that leads out of it is refused. A ``labels.csv`` in it
+    (``file,label,group``) labels its files; without one, where every file lies in one of several
+    sub-folders, that sub-folder is its label. A file that cannot be read is skipped, unless it
+    is the only one.
+
+    Args:
+        name: the path or pattern.
+        columns: what readers must pick.
+        reader: name of a reader for every file; None = by suffix.
+    """
+
+    def __init__(self, name: str, columns: Columns, reader: str | None = None) -> None:
+        super().__init__(name, columns)
+        self._reader = reader
+        self._readers: dict[str, Reader] = {}
+
+    def entries(self) -> Iterable[tuple[Reader, Entry]]:
+        """Yield the recordings of every file in turn."""
+        files = find_files(self.name, lambda path: bool(self._reader or reader_name(path)))
+        if not files:
+            raise DataError(
+                f"{self.name}: no data file in there; known suffixes: "
+                f"{' '.join(reader_suffixes())}; name a reader for others with data.reader"
+            )
+        for file in files:
+            try:
+                yield from self._scan(file)
+            except (DataError, MissingInputError) as error:
+                if len(files) == 1:
+                    raise
+                self.skipped.append(Skipped(file.id, str(error)))
+
+    def _scan(self, file: Found) -> Iterator[tuple[Reader, Entry]]:
+        """Yield the recordings of one file; of a reader that is not lazy all or none."""
+        reader = self._reader_of(file.path)
+        _check_access(file.path)
+        entries = reader.scan(file.path)
+        for entry in entries if reader.lazy else list(entries):
+            yield reader, _annotated(entry, file)
+
+    def _reader_of(self, path: Path) -> Reader:
+        name = self._reader or reader_name(path)
+        if name is None:
+            raise DataError(
+                f"{path}: no reader for this suffix; known: {' '.join(reader_suffixes())}; "
+                "name a reader with data.reader"
+            )
+        if name not in self._readers:
+            self._readers[name] = registry("readers")[name](self.columns)
+        return self._readers[name]
+
+
+def make_source(text: str, options: DataOptions) -> Source:
+    """Return the source that SRC stands for: a path or glob, or ``scheme:name``.
+
+    Raises UsageError for an unknown scheme, with did-you-mean.
+    """
+    scheme, _, name = text.partition(":")
+    is_path = not (name and re.fullmatch("[a-z][a-z0-9_-]+", scheme)) or os.path.exists(text)
+    if is_path or scheme == "file":
+        return FileSource(text if is_path else name, options.selection, options.reader)
+    source: Source = registry("sources")[scheme](name, options.selection)
+    return source
+
+
+def reader_name(path: Path) -> str | None:
+    """Return the reader of a file by its longest known suffix, or None."""
+    name = path.name.lower()
+    known = reader_suffixes()
+    return next((known[suffix] for suffix in known if name.endswith(suffix)), None)
+
+
+def reader_suffixes() -> dict[str, str]:
+    """Return the reader of each suffix, the longest suffix first.
+
+    A built-in keeps its suffix against a plugin; a plugin that cannot be loaded has none.
+    """
+    return _suffixes(tuple(registry("readers")))
+
+
+@cache
+def _suffixes(names: tuple[str, ...]) -> dict[str, str]:
+    """Load the readers, built-ins first; cached by their names, so that a new one is seen."""
+    table = registry("readers")
+    found: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: (name not in table.builtin, name)):
+        try:
+            suffixes = table[name].suffixes
+        except SeqclError:
+            continue
+        for suffix in suffixes:
+            found.setdefault(suffix, name)
+    return dict(sorted(found.items(), key=lambda item: (-len(item[0]), item[0])))
+
+
+def _check_access(path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise MissingInputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _annotated(entry: Entry, file: Found) -> Entry:
+    """Put the folder's path before the id, and its label and group in place."""
+    identity = file.id + entry.id.removeprefix(file.path.name)
+    own = file.folder if entry.label is None else entry.label
+    label = own if file.label is None else file.label
+    return replace(entry, id=identity, label=label, group=file.group or entry.group)

@@ -1,0 +1,101 @@
+"""Build the parts that a preset names, the same for equal (preset, data, seed)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from seqcl.batch import Batch
+from seqcl.config.preset import Preset
+from seqcl.data.collate import Collate, collate_rows
+from seqcl.data.dataset import Dataset
+from seqcl.data.scaler import Scaler
+from seqcl.errors import PresetError, UsageError
+from seqcl.methods.base import Method
+from seqcl.model import Model
+from seqcl.rng import Rng
+
+__all__ = [
+    "build_method",
+    "build_model",
+    "pick_device",
+    "prepare",
+    "sample_of",
+    "seeded",
+    "threads",
+]
+
+_SAMPLE = 512
+"""Training records that `prepare` hooks see."""
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw initial weights from `seed`, leaving the caller's random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Compute with `number` CPU threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device that ``auto``, ``cpu`` or ``cuda`` means here."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: no CUDA device is visible; use --device cpu or auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return torch.device(name)
+
+
+def build_model(
+    preset: Preset, channels: tuple[str, ...], rate_hz: float | None, seed: int
+) -> Model:
+    """Build an untrained Model; equal seeds give equal weights."""
+    in_channels = len(channels) * (2 if preset.data.missing == "indicator" else 1)
+    with seeded(seed):
+        frontend = preset.frontend.build(in_channels)
+        encoder = preset.encoder.build(frontend.out_channels)
+        embedding = preset.embedding.build(encoder.out_dim)
+    scaler = Scaler(len(channels), mode=preset.data.scaler)
+    return Model(
+        scaler, frontend, encoder, embedding,
+        channels=channels, missing=preset.data.missing, rate_hz=rate_hz,
+    )  # fmt: skip
+
+
+def build_method(preset: Preset, model: Model, seed: int) -> Method:
+    """Build the preset's method around the model's encoder."""
+    if preset.method is None:
+        raise PresetError("method: none has nothing to train by gradient")
+    with seeded(seed + 1):
+        return preset.method.build({"main": model.encoder})
+
+
+def prepare(model: Model, dataset: Dataset, seed: int) -> None:
+    """Fit the scaler, then let front end and encoder take what they need from data."""
+    model.scaler.fit(dataset)
+    sample = sample_of(model, dataset, seed)
+    rng = Rng(seed, 1)
+    model.frontend.prepare(sample, rng)
+    model.encoder.prepare(model.frontend(sample), rng)
+
+
+def sample_of(model: Model, dataset: Dataset, seed: int, size: int = _SAMPLE) -> Batch:
+    """Return up to `size` records of the dataset, the same ones for equal seeds."""
+    rows = Rng(seed, 2).host.permutation(len(dataset))[:size]
+    return collate_rows(dataset, sorted(rows.tolist()), Collate(model.scaler, model.missing))

@@ -1,0 +1,113 @@
+"""Embed data with a run, and write the result as .npz, .h5 or .parquet."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from seqcl.batch import Embeddings
+from seqcl.config.preset import changed_data, data_options
+from seqcl.data.dataset import Dataset, open_dataset
+from seqcl.data.store import write_arrays
+from seqcl.errors import UsageError
+from seqcl.files import atomic_write
+from seqcl.run.build import pick_device, threads
+from seqcl.run.folder import Run
+from seqcl.training.embed import embed
+
+__all__ = ["embed_sources", "open_for", "write_embeddings"]
+
+Level = Literal["instance", "step"]
+SUFFIXES = (".npz", ".h5", ".parquet")
+
+
+def open_for(run: Run, sources: Sequence[str], overrides: Sequence[str] = ()) -> Dataset:
+    """Open data as the run's preset says, its channels matched to the run's by name.
+
+    `overrides` may change the `data:` section (``data.label=activity``), nothing else.
+    """
+    tree = changed_data(run.preset.tree()["data"], overrides)
+    return open_dataset(sources, data_options(tree), channels=run.channels)
+
+
+def embed_sources(
+    run: Run,
+    sources: Sequence[str],
+    *,
+    level: Level = "instance",
+    window: int = 32,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    batch_size: int = 256,
+    cpu_threads: int | None = None,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> tuple[Embeddings, Dataset]:
+    """Embed every record of `sources`; returns the embeddings and the dataset they come from."""
+    target = pick_device(device)
+    with threads(cpu_threads):
+        dataset = open_for(run, sources, overrides)
+        model = run.model.to(target)
+        found = embed(
+            model, dataset, level=level, window=window,
+            batch_size=batch_size, device=target, on_batch=on_batch,
+        )  # fmt: skip
+    return found, dataset
+
+
+def check_suffix(out: Path) -> None:
+    """Raise UsageError unless `out` names a form that can be written."""
+    if out.suffix not in SUFFIXES:
+        raise UsageError(
+            f"--out {out}: unknown suffix {out.suffix!r}. Known: {', '.join(SUFFIXES)}"
+        )
+
+
+def write_embeddings(embeddings: Embeddings, out: Path) -> None:
+    """Write arrays `embeddings`, `ids` and, where known, `labels` (and `lengths`, `start`)."""
+    check_suffix(out)
+    arrays = _arrays(embeddings)
+    if out.suffix == ".npz":
+        stream = io.BytesIO()
+        np.savez(stream, **arrays)
+        atomic_write(out, stream.getvalue())
+    elif out.suffix == ".h5":
+        write_arrays(out, arrays)
+    else:
+        atomic_write(out, _parquet(embeddings, arrays))
+
+
+def _arrays(embeddings: Embeddings) -> dict[str, Any]:
+    arrays: dict[str, Any] = {
+        "embeddings": embeddings.values,
+        "ids": np.asarray(embeddings.ids, dtype=str),
+    }
+    labels = embeddings.labels
+    if labels is not None and any(label is not None for label in labels):
+        arrays["labels"] = np.asarray(["" if label is None else str(label) for label in labels])
+    for name in ("lengths", "start", "step_labels"):
+        if (value := getattr(embeddings, name)) is not None:
+            arrays[name] = value
+    return arrays
+
+
+def _parquet(embeddings: Embeddings, arrays: dict[str, Any]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    values = embeddings.values
+    ids = arrays["ids"]
+    labels = arrays.get("labels")
+    if embeddings.lengths is not None:
+        ids = np.repeat(ids, embeddings.lengths)
+        labels = None if labels is None else np.repeat(labels, embeddings.lengths)
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+    columns = {"id": pa.array(ids), "embedding": flat}
+    if labels is not None:
+        columns["label"] = pa.array(labels)
+    stream = io.BytesIO()
+    pq.write_table(pa.table(columns), stream)
+    return stream.getvalue()

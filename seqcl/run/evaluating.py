@@ -1,0 +1,145 @@
+"""Evaluate a run: its embeddings, its untrained control and plain baselines, on equal terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from seqcl.batch import Embeddings
+from seqcl.data.dataset import Dataset
+from seqcl.errors import UsageError, did_you_mean
+from seqcl.evaluation.base import Difference, Evaluator, Row, paired_difference
+from seqcl.evaluation.labels import LabelBudget, evaluate_budget
+from seqcl.modalities.base import Baseline, NotApplicable
+from seqcl.model import Model
+from seqcl.registry import Spec, registry
+from seqcl.run.build import pick_device, prepare, threads
+from seqcl.run.embedding import open_for
+from seqcl.run.folder import Run
+from seqcl.training.embed import embed
+
+__all__ = ["Evaluation", "evaluate"]
+
+TRAINED, UNTRAINED = "seqcl", "untrained encoder"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Rows of every system and task, and the trained encoder's gain over its untrained self."""
+
+    rows: tuple[Row, ...]
+    gain: Mapping[str, Difference]
+    """By task: trained minus untrained in the task's first metric, with its 95 % interval."""
+    embeddings: Embeddings
+    """Of the test records, by the trained encoder."""
+    test: Dataset
+    notes: tuple[str, ...]
+
+
+def evaluate(
+    run: Run,
+    train: Sequence[str],
+    test: Sequence[str],
+    *,
+    tasks: Sequence[str] = (),
+    labels: LabelBudget | None = None,
+    controls: bool = True,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    cpu_threads: int | None = None,
+    on_system: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Run the tasks on the test records, with the train records as reference.
+
+    Every number of the test split is computed once, with choices made on the train split alone.
+    """
+    specs = _task_specs(run, tasks)
+    with threads(cpu_threads):
+        reference = open_for(run, train, overrides) if train else None
+        held_out = open_for(run, test, overrides)
+        rows: list[Row] = []
+        kept: Embeddings | None = None
+        for system, made in _systems(run, reference, held_out, device, controls):
+            if on_system is not None:
+                on_system(system)
+            rows.extend(_rows(system, made, specs, labels))
+            if system == TRAINED and not isinstance(made, str):
+                kept = made[1]
+    assert kept is not None
+    notes = (*held_out.notes,)
+    return Evaluation(tuple(rows), _gains(rows), kept, held_out, notes)
+
+
+Made = tuple[Embeddings | None, Embeddings, tuple[str, ...] | None] | str
+
+
+def _systems(
+    run: Run, reference: Dataset | None, test: Dataset, device: str, controls: bool
+) -> Iterator[tuple[str, Made]]:
+    """Yield (system, (reference, test, tasks it can do)) or (system, why there is none)."""
+    yield TRAINED, _embedded(run.model, reference, test, device)
+    if not controls:
+        return
+    control = run.untrained()
+    prepare(control, reference if reference is not None else test, run.seed)
+    control.scaler.load_state_dict(run.model.scaler.state_dict())
+    yield UNTRAINED, _embedded(control, reference, test, device)
+    for name in run.preset.modality.baselines:
+        baseline: Baseline = registry("baselines")[name]()
+        if reference is None:
+            yield name, "needs --train"
+            continue
+        try:
+            made = baseline(reference, test, run.seed)
+        except NotApplicable as reason:
+            yield name, str(reason)
+            continue
+        yield name, (*made, baseline.evaluators)
+
+
+def _embedded(model: Model, reference: Dataset | None, test: Dataset, device: str) -> Made:
+    target = pick_device(device)
+    model = model.to(target).eval()
+    first = None if reference is None else embed(model, reference, device=target)
+    return first, embed(model, test, device=target), None
+
+
+def _rows(
+    system: str, made: Made, specs: Sequence[Spec[Evaluator]], labels: LabelBudget | None
+) -> Iterator[Row]:
+    for spec in specs:
+        if isinstance(made, str):
+            yield Row(system, None, made, spec.name)
+            continue
+        reference, test, able = made
+        if able is not None and spec.name not in able:
+            continue
+        evaluator = spec.build()
+        if labels is not None and reference is not None:
+            report = evaluate_budget(evaluator, test, reference, labels)
+        else:
+            report = evaluator(test, reference)
+        yield Row(system, report, None, spec.name)
+
+
+def _gains(rows: Sequence[Row]) -> dict[str, Difference]:
+    reports = {(row.system, row.task): row.report for row in rows}
+    gains = {}
+    for (system, task), report in reports.items():
+        control = reports.get((UNTRAINED, task))
+        if system == TRAINED and report is not None and control is not None:
+            difference = paired_difference(report, control)
+            if difference is not None:
+                gains[task] = difference
+    return gains
+
+
+def _task_specs(run: Run, tasks: Sequence[str]) -> tuple[Spec[Evaluator], ...]:
+    if not tasks:
+        return run.preset.evaluation.tasks
+    known = registry("evaluators")
+    for task in tasks:
+        if task not in known:
+            raise UsageError(f"--task {task}: unknown task.{did_you_mean(task, known)}")
+    configured = {spec.name: spec for spec in run.preset.evaluation.tasks}
+    return tuple(configured.get(task, Spec("evaluators", task)) for task in tasks)

@@ -1,0 +1,128 @@
+"""Fit a preset to a dataset in memory: what `pretrain` and `ContrastiveEncoder` share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from seqcl.config.preset import Preset
+from seqcl.data.dataset import Dataset
+from seqcl.data.loader import Loader
+from seqcl.errors import PresetError, UsageError
+from seqcl.methods.base import Method
+from seqcl.model import Model
+from seqcl.run.build import build_method, build_model, prepare, sample_of
+from seqcl.run.folder import load
+from seqcl.training.closed_form import fit_embedding
+from seqcl.training.loop import TrainResult, train
+from seqcl.training.sinks import Sink
+from seqcl.views.base import ViewGenerator
+
+__all__ = ["Parts", "assemble", "fit"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that a preset names, built for one dataset."""
+
+    preset: Preset
+    dataset: Dataset
+    validation: Dataset | None
+    views: ViewGenerator
+    model: Model
+    method: Method | None
+    """None where the preset says `method: none`."""
+    device: torch.device
+    seed: int
+
+    def loader(self) -> Loader:
+        """Return the loader of training batches."""
+        options = self.preset.training
+        sampler = options.sampler.build(self.dataset)
+        return Loader(
+            self.dataset, self.model.collate(), sampler, options.batch_size,
+            seed=self.seed, workers=options.workers,
+        )  # fmt: skip
+
+
+def assemble(
+    preset: Preset,
+    dataset: Dataset,
+    *,
+    seed: int,
+    device: torch.device,
+    validation: Dataset | None = None,
+    init: Path | None = None,
+) -> Parts:
+    """Build model, views and method; the same parts for equal (preset, dataset, seed).
+
+    Raises PresetError where the method needs labels or groups that the data does not have,
+    UsageError where the encoder of the run `init` does not fit.
+    """
+    model = build_model(preset, dataset.channels, dataset.rate_hz, seed)
+    prepare(model, dataset, seed)
+    if init is not None:
+        _start_from(model, init)
+    method = None
+    if preset.method is not None:
+        method = build_method(preset, model, seed).to(device)
+        _check_needs(method, dataset)
+    views = preset.views.build()
+    return Parts(preset, dataset, validation, views, model.to(device), method, device, seed)
+
+
+def fit(
+    parts: Parts,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    max_minutes: float | None = None,
+    sinks: Sequence[Sink] = (),
+) -> TrainResult | None:
+    """Train by gradient, then fit the closed form; leaves the model on the CPU.
+
+    Returns None where there is no method. `folder`, `resume`, `max_minutes` as in `train`.
+    """
+    result = None
+    if parts.method is not None:
+        result = train(
+            parts.method,
+            parts.views,
+            parts.model.frontend,
+            parts.loader(),
+            parts.preset.training,
+            seed=parts.seed,
+            folder=folder,
+            device=parts.device,
+            sinks=sinks,
+            resume=resume,
+            max_minutes=max_minutes,
+            watched=sample_of(parts.model, parts.validation or parts.dataset, parts.seed),
+        )
+    if parts.model.embedding.passes:
+        fit_embedding(parts.model, parts.loader(), parts.views, seed=parts.seed)
+    parts.model.cpu().eval()
+    return result
+
+
+def _start_from(model: Model, path: Path) -> None:
+    other = load(path)
+    try:
+        model.encoder.load_state_dict(other.model.encoder.state_dict())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UsageError(
+            f"--init {path}: its encoder does not fit this preset's ({reason}); "
+            f"use the same encoder and channels"
+        ) from None
+
+
+def _check_needs(method: Method, dataset: Dataset) -> None:
+    name = type(method).__name__
+    if "labels" in method.needs and all(label is None for label in dataset.labels):
+        raise PresetError(f"method {name} needs labels; set data.label or use labelled data")
+    if "groups" in method.needs and all(group is None for group in dataset.groups):
+        raise PresetError(f"method {name} needs groups; set data.group")

@@ -1,0 +1,161 @@
+"""A run folder: what `seqcl pretrain` leaves, and how it is opened again."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from seqcl.config.preset import Preset, resolve_preset
+from seqcl.config.yaml import read_yaml
+from seqcl.data.dataset import Dataset, dataset_from_arrays
+from seqcl.errors import ArtefactError, MissingInputError
+from seqcl.files import atomic_write, sha256
+from seqcl.model import Model, load_state, save_state
+from seqcl.run.build import build_model, pick_device
+from seqcl.training.embed import embed
+
+__all__ = ["FORMAT", "Run", "load", "read_manifest", "save_model", "write_manifest"]
+
+FORMAT = 1
+"""Version of the run folder's form; a newer one is refused."""
+
+_MODEL = "model.safetensors"
+_PRESET = "preset.yaml"
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its Model, its preset and its manifest."""
+
+    path: Path
+    preset: Preset
+    manifest: Mapping[str, Any] = field(repr=False)
+
+    @cached_property
+    def model(self) -> Model:
+        """The trained Model, on the CPU; raises ArtefactError where the file is not whole."""
+        self.check(_MODEL)
+        model = self.untrained()
+        load_state(model, self.path / _MODEL)
+        return model.eval()
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return int(self.manifest["seed"])
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels, in the order of training."""
+        return tuple(self.manifest["channels"])
+
+    def untrained(self) -> Model:
+        """Return the Model as it was before training: the control row."""
+        return build_model(self.preset, self.channels, self.manifest["rate_hz"], self.seed)
+
+    def embed(
+        self,
+        X: npt.ArrayLike | Sequence[npt.ArrayLike] | Dataset,
+        *,
+        level: Literal["instance", "step"] = "instance",
+        device: str = "auto",
+    ) -> npt.NDArray[np.float32]:
+        """Embed arrays (n, C, T), or a list of (C, T_i); NaN is missing.
+
+        Returns (n, E), or at step level (steps of all records, E).
+        """
+        missing = self.preset.data.missing
+        dataset = (
+            X
+            if isinstance(X, Dataset)
+            else dataset_from_arrays(X, channels=self.channels, missing=missing)
+        )
+        target = pick_device(device)
+        return embed(self.model.to(target), dataset, level=level, device=target).values
+
+    def check(self, name: str) -> None:
+        """Compare a file with its sha256 in the manifest."""
+        path = self.path / name
+        if not path.is_file():
+            raise ArtefactError(f"{path}: is missing; the run is not finished: --resume it")
+        if sha256(path) != self.manifest["files"].get(name):
+            raise ArtefactError(
+                f"{path}: its sha256 is not the manifest's; the file was changed or damaged, "
+                f"restore it or pretrain again"
+            )
+
+
+def load(path: str | Path) -> Run:
+    """Open a run folder; raises MissingInputError or ArtefactError.
+
+    ``seqcl.load("runs/first").embed(X)``
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise MissingInputError(f"{folder}: no such run folder; 'seqcl pretrain' writes one")
+    manifest = read_manifest(folder)
+    if "files" not in manifest:
+        raise ArtefactError(
+            f"{folder}: the run is not finished; go on with 'seqcl pretrain --resume'"
+        )
+    run = Run(folder, _read_preset(folder), manifest)
+    run.check(_PRESET)
+    return run
+
+
+def _read_preset(folder: Path) -> Preset:
+    path = folder / _PRESET
+    return resolve_preset(read_yaml(path), str(path))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read manifest.json; raises ArtefactError where it is absent, damaged or too new."""
+    path = folder / _MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        form = int(manifest["format"])
+    except FileNotFoundError:
+        raise ArtefactError(f"{folder}: has no {_MANIFEST}; it is not a run folder") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtefactError(
+            f"{path}: cannot be read ({error}); restore it or pretrain again"
+        ) from None
+    if form > FORMAT:
+        raise ArtefactError(
+            f"{path}: format {form} is newer than this seqcl knows ({FORMAT}); upgrade seqcl"
+        )
+    return dict(manifest)
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any], files: Sequence[str] = ()) -> None:
+    """Write manifest.json; `files` are checksummed, and their presence says the run is finished."""
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("seqcl", "torch", "numpy")},
+        },
+        **facts,
+    }
+    if files:
+        manifest["files"] = {name: sha256(folder / name) for name in files}
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
+    atomic_write(folder / _MANIFEST, text + "\n")
+
+
+def save_model(folder: Path, model: Model, facts: Mapping[str, Any]) -> None:
+    """Write model.safetensors, then the manifest that says it is whole."""
+    save_state(model, folder / _MODEL)
+    write_manifest(folder, facts, (_PRESET, _MODEL))

@@ -1,0 +1,70 @@
+"""Describe data and propose a preset for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seqcl.config.preset import changed_data, data_options
+from seqcl.config.yaml import dump_yaml
+from seqcl.data.dataset import Dataset, open_dataset
+from seqcl.data.source import Skipped
+
+__all__ = ["Inspection", "inspect_sources"]
+
+_ANY_LENGTH = 2**40
+_LONG = 1_024
+"""Recordings longer than this are proposed to be cut into windows."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Facts about data, as (name, text), and a preset file for it."""
+
+    facts: tuple[tuple[str, str], ...]
+    preset: str
+    skipped: tuple[Skipped, ...]
+
+
+def inspect_sources(sources: Sequence[str], overrides: Sequence[str] = ()) -> Inspection:
+    """Read the sources, at most 1,000 records of them in full, and say what is there."""
+    given = changed_data({}, overrides)
+    dataset = open_dataset(sources, data_options({"max_steps": _ANY_LENGTH, **given}))
+    rows = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), 1_000)).astype(int))
+    records = dataset.records(rows.tolist())
+    lengths = np.array([record.values.shape[-1] for record in records])
+    gaps = float(np.mean([np.isnan(record.values).mean() for record in records]))
+    facts = [
+        ("records", f"{len(dataset):,}"),
+        ("channels", f"{len(dataset.channels)}: {', '.join(dataset.channels[:12])}"),
+        ("steps", f"{lengths.min():,} to {lengths.max():,}, median {int(np.median(lengths)):,}"),
+        ("missing", f"{gaps:.2%} of values"),
+    ]
+    if dataset.rate_hz is not None:
+        facts.append(("rate", f"{dataset.rate_hz:g} Hz"))
+    facts.append(("labels", _labels(dataset)))
+    facts.extend(("note", text) for text in dataset.notes)
+    proposed = _propose(given, int(lengths.max()), gaps)
+    return Inspection(tuple(facts), proposed, tuple(dataset.skipped))
+
+
+def _labels(dataset: Dataset) -> str:
+    counts = Counter(label for label in dataset.labels if label is not None)
+    if not counts:
+        return "none (name their column with --set data.label=COLUMN to evaluate)"
+    shown = ", ".join(f"{label} ({count:,})" for label, count in counts.most_common(8))
+    return f"{len(counts)} classes: {shown}{' …' if len(counts) > 8 else ''}"
+
+
+def _propose(given: dict[str, Any], longest: int, gaps: float) -> str:
+    data = dict(given)
+    if longest > _LONG and "window" not in data:
+        data |= {"window": 256, "hop": 128}
+    if gaps > 0.01 and "missing" not in data:
+        data["missing"] = "hold"
+    tree: dict[str, Any] = {"extends": "series"}
+    return dump_yaml(tree | ({"data": data} if data else {}))

@@ -1,0 +1,1 @@
+"""The loop, optimizers, checkpoints, diagnostics and sinks; embedding with a Model."""

@@ -1,0 +1,61 @@
+"""SIGINT and SIGTERM: the first asks the loop to stop after this step, the second kills."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from seqcl.errors import SeqclError
+
+__all__ = ["Interrupted", "Interrupts", "interruptible"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(SeqclError):
+    """Training that a signal stopped, after a checkpoint; exits with 128 + the signal."""
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signum
+
+
+class Interrupts:
+    """Which signal came, if any."""
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+
+    def error(self, step: int, saved: str) -> Interrupted:
+        """Return what is to be raised after `step` steps; `saved` says which checkpoint is."""
+        assert self.received is not None
+        return Interrupted(
+            f"interrupted by {self.received.name} after step {step}; {saved}; go on with --resume",
+            self.received,
+        )
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(signum)
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)  # the next one ends the process at once
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupts]:
+    """Catch signals inside the block and put the handlers back after it.
+
+    Outside the main thread, where Python installs no handlers, nothing is caught.
+    """
+    interrupts = Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupts
+        return
+    before = {each: signal.signal(each, interrupts._handle) for each in _SIGNALS}
+    try:
+        yield interrupts
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,173 @@
+"""The training loop: views, loss, gradient, step; it never asks which method runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from seqcl.batch import Batch
+from seqcl.data.loader import Loader
+from seqcl.distributed import rank
+from seqcl.errors import PresetError
+from seqcl.methods.base import Method, Progress
+from seqcl.rng import Rng
+from seqcl.training.checkpoint import Checkpoints
+from seqcl.training.diagnostics import Diagnostics, Movement
+from seqcl.training.guard import Guard
+from seqcl.training.interrupts import Interrupts, interruptible
+from seqcl.training.journal import Journal
+from seqcl.training.optim import build_optimizer, learning_rate, set_learning_rate, skip_update
+from seqcl.training.options import TrainingOptions
+from seqcl.training.precision import mixed_precision
+from seqcl.training.sinks import LogRecord, Sink
+from seqcl.training.step import backward, clip_gradient, own_random_state
+from seqcl.training.stopwatch import Stopwatch
+from seqcl.views.base import Frontend, ViewGenerator
+
+__all__ = ["Stopped", "TrainResult", "train"]
+
+Stopped = Literal["done", "max_minutes", "interrupted"]
+
+_VIEWS, _NOISE, _WATCHED = 10, 11, 12
+"""Streams of the seed: views, dropout and sampled anchors, the views of the diagnostics."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training went."""
+
+    steps: int
+    """Optimizer steps done, those before a resumption included."""
+    seconds: float
+    """Wall time of this process's part."""
+    stopped: Stopped
+    """`done`, or `max_minutes` where time ran out first."""
+    weights_moved: float
+    """Norm of the change of the encoders' weights over the norm of their initial values."""
+    metrics: LogRecord = field(default_factory=dict)
+    """The last record of the log."""
+
+
+def train(
+    method: Method,
+    make_views: ViewGenerator,
+    frontend: Frontend,
+    loader: Loader,
+    options: TrainingOptions,
+    *,
+    seed: int,
+    folder: Path | None = None,
+    device: torch.device | str = "cpu",
+    sinks: Sequence[Sink] = (),
+    resume: bool = False,
+    max_minutes: float | None = None,
+    watched: Batch | None = None,
+) -> TrainResult:
+    """Train `method` in place.
+
+    The result is a function of the arguments: a run that was killed and resumed gives the same
+    weights bit for bit, on the same device type, threads and versions of torch (on CUDA as far
+    as its kernels are deterministic). Torch's global random state is left as it was.
+
+    Args:
+        method: its encoders, heads and state are trained.
+        make_views, frontend: make the views of a batch.
+        loader: batch k is a function of (seed, k).
+        options: the ``training:`` section.
+        seed: of views, dropout and everything drawn.
+        folder: where ``checkpoints/`` is written; None = no checkpoints.
+        device: where to train.
+        sinks: take the log.
+        resume: go on from the newest whole checkpoint in `folder`; from the start, with a note,
+            where there is none. `method` must be built as it was then.
+        max_minutes: stop after this time, with a checkpoint.
+        watched: records for the diagnostics, unaugmented; None = no diagnostics.
+
+    Raises:
+        TrainingError: a loss or gradient that is not finite, a disk that is full.
+        PresetError: batches below what the method needs.
+        UsageError, ArtefactError: a checkpoint of another run; none that is whole.
+        Interrupted: SIGINT or SIGTERM came; the checkpoint is written.
+    """
+    device = torch.device(device)
+    _check_batch(method, loader, options)
+    method.to(device).train()
+    frontend.to(device)
+    total = options.total_steps(loader.steps_per_epoch)
+    optimizer = build_optimizer(method, options)
+    movement, guard, clock = Movement(method.encoders), Guard(device), Stopwatch()
+    journal = Journal(
+        method=method, optimizer=optimizer, loader=loader, options=options, total_steps=total,
+        seed=seed, guard=guard, clock=clock, sinks=sinks,
+        checkpoints=None if folder is None else Checkpoints(folder / "checkpoints"),
+        diagnostics=_diagnostics(
+            watched if options.diagnose_every else None, make_views, frontend,
+            Rng(seed, _WATCHED, device=device),
+        ),
+    )  # fmt: skip
+    stopped: Stopped | None = None
+    with (
+        own_random_state(device),
+        mixed_precision(method, device, options.precision),
+        interruptible() as interrupts,
+        closing(journal),
+    ):
+        step = journal.begin(resume)
+        batches = loader.batches(step)
+        while step < total and stopped is None:
+            on_host = next(batches)
+            batch = on_host.to(device)
+            clock.lap("data")
+            with torch.no_grad():
+                views = make_views(batch, frontend, Rng(seed, _VIEWS, step, device=device))
+            clock.lap("views")
+            optimizer.zero_grad()
+            loss = backward(method, views, options.accumulate, (seed, _NOISE, step, rank()))
+            method.after_backward(Progress(step, total))
+            norm = clip_gradient(method, options.clip_norm)
+            skip_update(optimizer, guard.watch(step, on_host, loss, norm))
+            set_learning_rate(optimizer, learning_rate(step, total, options))
+            optimizer.step()
+            step += 1
+            method.after_step(Progress(step, total), loss)
+            clock.lap("step")
+            stopped = _why_stop(step == total, interrupts, clock.elapsed, max_minutes)
+            journal.after(step, last=stopped is not None)
+        if stopped == "interrupted":
+            raise interrupts.error(step, journal.saved())
+    return TrainResult(step, clock.elapsed, stopped or "done", movement.share(), journal.last)
+
+
+def _why_stop(
+    done: bool, interrupts: Interrupts, seconds: float, max_minutes: float | None
+) -> Stopped | None:
+    if done:
+        return "done"
+    if interrupts.received is not None:
+        return "interrupted"
+    return "max_minutes" if max_minutes is not None and seconds >= 60 * max_minutes else None
+
+
+def _check_batch(method: Method, loader: Loader, options: TrainingOptions) -> None:
+    """Refuse batches that the method cannot learn from, before the first step."""
+    smallest = loader.batch_size // options.accumulate
+    if smallest < method.min_batch:
+        raise PresetError(
+            f"training: batch_size={options.batch_size} and accumulate={options.accumulate} with "
+            f"{len(loader.dataset)} records give batches of {smallest}, and "
+            f"{type(method).__name__} needs {method.min_batch}; use more records or a larger batch"
+        )
+
+
+def _diagnostics(
+    watched: Batch | None, make_views: ViewGenerator, frontend: Frontend, rng: Rng
+) -> Diagnostics | None:
+    if watched is None or len(watched) < 2:
+        return None
+    with torch.no_grad():
+        return Diagnostics(make_views(watched.to(rng.device), frontend, rng)[:2])

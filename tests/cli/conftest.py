@@ -1,0 +1,42 @@
+"""The command line as a user runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import Seqcl
+
+
+@pytest.fixture
+def seqcl(tmp_path: Path) -> Seqcl:
+    """Run `seqcl ARGUMENTS` in `tmp_path`; a traceback on stderr fails the test."""
+
+    def run(*arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        done = subprocess.run(
+            [sys.executable, "-m", "seqcl", *map(str, arguments)],
+            cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr, done.stderr
+        assert code is None or done.returncode == code, (done.returncode, done.stderr)
+        return done
+
+    return run
+
+
+@pytest.fixture
+def waves(tmp_path: Path) -> Path:
+    """Write 24 labelled records of two classes that differ in frequency, (24, 2, 64)."""
+    rng = np.random.default_rng(0)
+    steps = np.arange(64)
+    labels = np.arange(24) % 2
+    phase = rng.uniform(0, 6, (24, 2, 1))
+    values = np.sin(steps * (0.2 + 0.3 * labels[:, None, None]) + phase)
+    values = (values + 0.1 * rng.normal(size=values.shape)).astype(np.float32)
+    np.savez(tmp_path / "waves.npz", X=values, y=np.array(["slow", "fast"])[labels])
+    return tmp_path / "waves.npz"

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from seqcl.data.arrays import to_label
+from seqcl.data.dataset import dataset_from_arrays
+from seqcl.data.reader import observed_lengths
+from seqcl.errors import DataError
+
+NAN = float("nan")
+
+
+def test_records_are_the_rows_of_the_array_and_a_copy_of_them() -> None:
+    X = np.random.default_rng(0).standard_normal((4, 2, 6)).astype(np.float32)
+    dataset = dataset_from_arrays(X, [3, 1, 3, 2], ["a", "b", "a", None], channels=["u", "v"])
+    before = X.copy()
+    for row in range(4):
+        record = dataset.record(row)
+        np.testing.assert_array_equal(record.values, X[row])
+        record.values[:] = 0
+    np.testing.assert_array_equal(X, before)
+    np.testing.assert_array_equal(dataset.gather([0, 1, 2, 3]).values, X)
+    assert dataset.ids == ("#0", "#1", "#2", "#3")
+    assert dataset.labels == (3, 1, 3, 2)
+    assert dataset.classes == (1, 2, 3)
+    assert dataset.groups == ("a", "b", "a", None)
+    assert dataset.channels == ("u", "v")
+    assert dataset.named
+
+
+def test_steps_at_the_end_that_are_all_nan_are_padding_of_a_rectangular_array() -> None:
+    X = np.array([[[1, 2, NAN, NAN], [3, NAN, NAN, NAN]], [[1, NAN, 3, 4], [NAN, 2, 3, NAN]]])
+    assert observed_lengths(X).tolist() == [2, 4]
+    dataset = dataset_from_arrays(X)
+    assert dataset.lengths.tolist() == [2, 4]
+    np.testing.assert_array_equal(dataset.record(0).values, X[0, :, :2])
+    np.testing.assert_array_equal(dataset.record(1).values, X[1])
+    assert dataset.channels == ("c0", "c1")
+    assert not dataset.named
+
+
+def test_a_list_may_hold_series_of_any_length_and_keeps_their_ends() -> None:
+    series = [np.array([[1.0, 2.0, NAN]]), np.array([[5.0]])]
+    dataset = dataset_from_arrays(series, ids=["long", "short"])
+    assert dataset.lengths.tolist() == [3, 1]
+    assert dataset.max_length == 3
+    assert dataset.ids == ("long", "short")
+
+
+def test_a_matrix_is_records_of_one_channel() -> None:
+    dataset = dataset_from_arrays(np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(dataset.record(1).values, [[3, 4, 5]])
+
+
+def test_labels_become_plain_values_and_nan_is_none() -> None:
+    y = np.array([1.5, NAN], dtype=np.float32)
+    assert dataset_from_arrays(np.zeros((2, 1, 3)), y).labels == (1.5, None)
+    assert to_label(np.int64(3)) == 3
+    assert type(to_label(np.str_("a"))) is str
+    assert to_label(["b", 2]) == ("b", "2")
+    with pytest.raises(TypeError, match="label .* is a dict"):
+        to_label({})
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"X": []}, DataError, "X is empty"),
+        ({"X": np.full((2, 1, 3), NAN)}, DataError, "record #0 has no observed value"),
+        ({"X": [np.zeros((2, 3)), np.zeros((1, 3))]}, DataError, "#1 has 1 channels, the first 2"),
+        ({"X": np.zeros(3)}, ValueError, r"shape \(3,\); needs \(n, C, T\)"),
+        ({"X": np.zeros((2, 1, 3)), "y": [1]}, ValueError, "y has 1 items for 2 records"),
+        ({"X": np.zeros((2, 1, 3)), "groups": [1]}, ValueError, "groups has 1 items for 2"),
+        ({"X": np.zeros((2, 1, 3)), "ids": ["a"]}, ValueError, "ids has 1 items for 2"),
+        ({"X": np.zeros((2, 1, 3)), "channels": ["a", "b"]}, ValueError, "2 channel names for 1"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_an_error(
+    given: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        dataset_from_arrays(**given)  # type: ignore[arg-type]

@@ -1,0 +1,71 @@
+"""The bootstrap: the draws, the interval, and how often it holds the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from seqcl.evaluation import bootstrap
+from seqcl.evaluation.bootstrap import bootstrap_interval, resample_counts, resampled
+from seqcl.evaluation.outcomes import Averaged, Decisions, Means
+
+
+def means(values: np.ndarray) -> Means:
+    return Means(tuple(map(str, range(len(values)))), {"mean": values})
+
+
+@pytest.mark.parametrize("n", [1, 2, 50])
+def test_each_resample_draws_as_many_records_as_there_are(n: int) -> None:
+    counts = np.concatenate(list(resample_counts(n, 40, 0)))
+    assert counts.shape == (40, n)
+    assert (counts.sum(1) == n).all()
+
+
+def test_blocks_are_bounded_and_draw_the_same_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = np.concatenate(list(resample_counts(30, 25, 4)))
+    monkeypatch.setattr(bootstrap, "_BLOCK", 90)
+    blocks = list(resample_counts(30, 25, 4))
+    assert max(block.size for block in blocks) <= 90
+    assert (np.concatenate(blocks) == at_once).all()
+
+
+def test_another_seed_draws_other_records() -> None:
+    first, second = (np.concatenate(list(resample_counts(30, 5, seed))) for seed in (0, 1))
+    assert (first != second).any()
+
+
+def test_the_spread_of_a_mean_is_its_standard_error() -> None:
+    values = np.random.default_rng(0).standard_normal(400)
+    found = resampled(means(values), 4000, 0)["mean"]
+    # a standard deviation from 4,000 draws is known to about 1 %
+    assert found.std() == pytest.approx(values.std() / 20, rel=0.05)
+    assert found.mean() == pytest.approx(values.mean(), abs=0.005)
+
+
+def test_the_interval_holds_the_truth_about_19_times_in_20() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for trial in range(200):
+        right = (rng.random(150) < 0.8).astype(float)
+        low, high = bootstrap_interval(resampled(means(right), 300, trial)["mean"])
+        held += low <= 0.8 <= high
+    assert 180 <= held <= 198  # 190 expected, with a spread of 3
+
+
+def test_decisions_give_the_same_accuracy_as_the_mean_of_what_is_right() -> None:
+    rng = np.random.default_rng(3)
+    true, predicted = rng.integers(0, 3, (2, 70))
+    ids = tuple(map(str, range(70)))
+    outcomes = Decisions(ids, true, predicted, 3)
+    right = means((true == predicted).astype(float))
+    ours, expected = resampled(outcomes, 50, 0)["accuracy"], resampled(right, 50, 0)["mean"]
+    np.testing.assert_allclose(ours, expected)
+    assert outcomes.values()["accuracy"] == pytest.approx((true == predicted).mean())
+
+
+def test_averaged_outcomes_are_the_mean_of_their_draws() -> None:
+    first, second = np.arange(4.0), np.array([1.0, 0, 0, 0])
+    both = Averaged(("0", "1", "2", "3"), (means(first), means(second)))
+    counts = np.array([[1, 1, 1, 1], [4, 0, 0, 0]])
+    assert both.metrics(counts)["mean"].tolist() == [(1.5 + 0.25) / 2, 0.5]
+    assert both.values() == {"mean": (1.5 + 0.25) / 2}

@@ -1,0 +1,93 @@
+import pytest
+import torch
+from toy_training import CHANNELS, Collecting, Toy, same_bits
+
+from seqcl.metrics.collapse import alignment, rankme, relative_std, uniformity
+from seqcl.rng import Rng
+from seqcl.training.diagnostics import Diagnostics, Movement
+from seqcl.views.frontend import IdentityFrontend
+
+
+@pytest.fixture
+def toy():
+    return Toy()
+
+
+@pytest.fixture
+def views(toy):
+    return toy.views(toy.watched, IdentityFrontend(CHANNELS), Rng(0))
+
+
+def test_measures_are_those_of_the_metrics_on_eval_embeddings(toy, views):
+    measured = Diagnostics(views).measure(toy.method)
+    toy.method.eval()
+    with torch.no_grad():
+        a, b = (toy.method.encoder(view).pooled.numpy() for view in views)
+    assert measured == pytest.approx(
+        {
+            "relative_std": relative_std(a),
+            "rankme": rankme(a),
+            "alignment": alignment(a, b),
+            "uniformity": uniformity(a),
+        },
+        rel=1e-5,  # both views share a call here, which changes the last bits
+    )
+
+
+def test_measuring_changes_nothing(toy, views):
+    before = toy.state()
+    Diagnostics(views).measure(toy.method.train())
+    assert same_bits(before, toy.state())
+    assert toy.method.training
+
+
+def test_at_most_512_records_are_watched(toy, views):
+    from seqcl.batch import Batch
+
+    many = tuple(Batch.cat((view,) * 30) for view in views)
+    assert [len(view) for view in Diagnostics(many).views] == [512, 512]
+
+
+def test_a_collapsed_embedding_is_told_with_what_to_change(toy, views):
+    diagnostics = Diagnostics(views)
+    assert diagnostics.warnings(diagnostics.measure(toy.method)) == []
+    with torch.no_grad():
+        toy.method.encoder.conv.weight.zero_()
+    (text,) = diagnostics.warnings(diagnostics.measure(toy.method))
+    assert text.startswith(
+        "the embedding is collapsing: records differ less and less (relative_std"
+    )
+    assert "lower training.lr" in text
+
+
+def test_lost_dimensions_are_told_with_what_to_change():
+    diagnostics = Diagnostics(())
+    diagnostics.untrained = {"relative_std": 0.1, "rankme": 20.0}
+    assert diagnostics.warnings({"relative_std": 0.3, "rankme": 6.0}) == []
+    (text,) = diagnostics.warnings({"relative_std": 0.3, "rankme": 4.0})
+    assert "losing dimensions (rankme 4.0, 20.0 before training)" in text
+
+
+def test_a_training_that_collapses_says_so_at_which_step(toy):
+    sink = Collecting()
+    objective = toy.method.objective
+
+    def shrink(encoded):
+        loss = objective(encoded)
+        spread = sum(view.pooled.var(dim=0).sum() for view in encoded)
+        return type(loss)(spread, loss.parts, loss.carry)
+
+    toy.method.objective = shrink
+    toy.train(steps=60, lr=0.05, sinks=[sink], diagnose_every=30)
+    assert any(note.startswith("step 60: the embedding is collapsing") for note in sink.notes)
+
+
+def test_movement_is_the_relative_norm_of_the_change():
+    net = torch.nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[3.0, 4.0]]))
+    movement = Movement(net)
+    assert movement.share() == 0.0
+    with torch.no_grad():
+        net.weight.add_(torch.tensor([[0.3, 0.4]]))
+    assert movement.share() == pytest.approx(0.1, rel=1e-5)
