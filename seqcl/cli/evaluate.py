@@ -57,7 +57,7 @@ def command(
     """Judge the encoder of RUN on labelled data, beside its untrained self and plain baselines."""
     from seqcl.evaluation.labels import parse_labels
     from seqcl.run import evaluate, load
-    from seqcl.run.results import evaluation_table, gain_sentence, to_json, write_predictions
+    from seqcl.run.results import evaluation_tables, gain_sentence, to_json, write_predictions
 
     opened = load(run)
     result = evaluate(
@@ -75,9 +75,11 @@ def command(
     if str(given["json_path"]) == "-":
         click.echo(json.dumps(to_json(result), indent=2))
     else:
-        table = evaluation_table(result)
-        print_table(table.header, table.rows)
-        for text in (*table.notes, *gain_sentence(result), *result.notes):
+        notes: dict[str, None] = {}
+        for task, table in evaluation_tables(result).items():
+            print_table(table.header, table.rows, title=task)
+            notes |= dict.fromkeys(table.notes)
+        for text in (*notes, *gain_sentence(result), *result.notes):
             note(text)
         if given["json_path"] is not None:
             given["json_path"].write_text(json.dumps(to_json(result), indent=2) + "\n")

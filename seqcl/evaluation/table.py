@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from seqcl.evaluation.base import Report, Row
 
-__all__ = ["ResultTable", "markdown", "table_of"]
+__all__ = ["ResultTable", "markdown", "metric_title", "table_of"]
 
 ABSENT = "–"
 _TITLES = {
@@ -39,14 +39,14 @@ class _Column:
     """Whether it is the first of its task: the one that shows its interval."""
 
 
-def table_of(rows: Sequence[Row]) -> ResultTable:
-    """Return one line a system: the headline metrics of several tasks, or all of one task.
+def table_of(rows: Sequence[Row], *, brief: bool = False) -> ResultTable:
+    """Return one line a system: headline metrics of several tasks or if `brief`, else all.
 
     A cell is the value, with the 95 % interval in a task's first column; ``mean ± sd`` over
     seeds where a system has several rows in a task, and over draws of labels where there are
     some. "–" stands for what does not apply; a number after it leads to the reason.
     """
-    columns = _columns(rows)
+    columns = _columns(rows, brief)
     several = len({column.task for column in columns}) > 1
     header = ("system", *(_title(column, several) for column in columns))
     reasons: dict[str, int] = {}
@@ -61,6 +61,11 @@ def table_of(rows: Sequence[Row]) -> ResultTable:
     return ResultTable(header, body, (*footnotes, *_notes(rows)))
 
 
+def metric_title(metric: str) -> str:
+    """Return the name of a metric as people write it: ``macro F1``, ``mAP``."""
+    return _TITLES.get(metric, metric.replace("_", " "))
+
+
 def markdown(table: ResultTable) -> str:
     """Return GitHub Markdown: the table, then its notes."""
     lines = [table.header, ("---", *("---:" for _ in table.header[1:])), *table.rows]
@@ -68,7 +73,7 @@ def markdown(table: ResultTable) -> str:
     return "\n\n".join((text, *(_escaped(note) for note in table.notes))) + "\n"
 
 
-def _columns(rows: Sequence[Row]) -> list[_Column]:
+def _columns(rows: Sequence[Row], brief: bool) -> list[_Column]:
     """Return the metrics to show, by task in the order of the rows."""
     tasks = dict.fromkeys(row.task for row in rows)
     shown = []
@@ -77,7 +82,7 @@ def _columns(rows: Sequence[Row]) -> list[_Column]:
         names = dict.fromkeys(
             name
             for report in reports
-            for name in (_headline(report) if len(tasks) > 1 else report.metrics)
+            for name in (_headline(report) if brief or len(tasks) > 1 else report.metrics)
         )
         metrics = tuple(names) or ("result",)
         shown += [_Column(task, name, name == metrics[0]) for name in metrics]
@@ -89,7 +94,7 @@ def _headline(report: Report) -> tuple[str, ...]:
 
 
 def _title(column: _Column, several: bool) -> str:
-    name = _TITLES.get(column.metric, column.metric.replace("_", " "))
+    name = metric_title(column.metric)
     return f"{column.task} {name}" if several else name
 
 

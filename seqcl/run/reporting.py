@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from seqcl.data.dataset import Dataset
 from seqcl.evaluation.base import Row as EvaluationRow
+from seqcl.evaluation.table import metric_title
 from seqcl.metrics.projection import embedding_map
 from seqcl.report import (
     Cell,
@@ -29,6 +30,8 @@ from seqcl.run.folder import Run
 from seqcl.run.results import gain_sentence
 
 __all__ = ["report_evaluation", "report_training"]
+
+_INTERVALS = "Intervals are 95 % bootstrap intervals over the test records."
 
 
 def report_training(run: Run, out: Path) -> None:
@@ -83,7 +86,7 @@ def _common(run: Run) -> dict[str, Any]:
     train = manifest.get("train") or {}
     if train:
         facts["steps"] = train["steps"]
-        facts["seconds"] = round(train["seconds"], 1)
+        facts["seconds"] = f"{train['seconds']:.1f}"
         facts["weights moved"] = f"{train['weights_moved']:.1%}"
     return {
         "title": f"seqcl run {run.path.name}",
@@ -121,9 +124,9 @@ def _table(task: str, rows: Sequence[EvaluationRow]) -> Table:
     )
     return Table(
         title=task,
-        header=("system", *(name.replace("_", " ") for name in names)),
+        header=("system", *(metric_title(name) for name in names)),
         rows=tuple(_row(row, names) for row in rows),
-        note="Intervals are 95 % bootstrap intervals over the test records.",
+        note=_INTERVALS if any(row.report and row.report.intervals for row in rows) else "",
     )
 
 

@@ -7,24 +7,28 @@ import io
 from pathlib import Path
 from typing import Any
 
-from seqcl.evaluation.table import ResultTable, table_of
+from seqcl.evaluation.table import ResultTable, metric_title, table_of
 from seqcl.files import atomic_write
 from seqcl.run.evaluating import TRAINED, Evaluation
 
-__all__ = ["evaluation_table", "gain_sentence", "to_json", "write_predictions"]
+__all__ = ["evaluation_tables", "gain_sentence", "to_json", "write_predictions"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def evaluation_table(result: Evaluation) -> ResultTable:
-    """Return one row a system, one column a metric; what has no value shows "–" and why."""
-    return table_of(result.rows)
+def evaluation_tables(result: Evaluation) -> dict[str, ResultTable]:
+    """Return a table a task: a row a system, its headline metrics, "–" where there is none."""
+    tasks = dict.fromkeys(row.task for row in result.rows)
+    return {
+        task: table_of([row for row in result.rows if row.task == task], brief=True)
+        for task in tasks
+    }
 
 
 def gain_sentence(result: Evaluation) -> tuple[str, ...]:
     """Say in words what training was worth, a line a task."""
     return tuple(
-        f"{task}: trained minus untrained {gain.metric} {gain.value:+.3f} "
+        f"{task}: trained minus untrained {metric_title(gain.metric)} {gain.value:+.3f} "
         f"(95 % interval {gain.low:+.3f} to {gain.high:+.3f})"
         for task, gain in result.gain.items()
     )
