@@ -1,29 +1,22 @@
-"""The command line as a user runs it: in a process of its own."""
+"""A command line and data for it."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import Seqcl
+from command_line import Done, Seqcl, run_command
 
 
 @pytest.fixture
 def seqcl(tmp_path: Path) -> Seqcl:
-    """Run `seqcl ARGUMENTS` in `tmp_path`; a traceback on stderr fails the test."""
+    """Run `seqcl ARGUMENTS` in `tmp_path`; a traceback or another exit code fails the test."""
 
-    def run(*arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        done = subprocess.run(
-            [sys.executable, "-m", "seqcl", *map(str, arguments)],
-            cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+    def run(*arguments: object, code: int = 0) -> Done:
+        done = run_command(tuple(map(str, arguments)), tmp_path)
         assert "Traceback" not in done.stderr, done.stderr
-        assert code is None or done.returncode == code, (done.returncode, done.stderr)
+        assert done.returncode == code, (done.returncode, done.stderr)
         return done
 
     return run

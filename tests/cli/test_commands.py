@@ -49,7 +49,7 @@ def test_a_run_holds_what_is_promised(run: Path) -> None:
     assert manifest["train"]["weights_moved"] > 0
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 12
-    assert {"loss", "lr", "records_per_s", "std", "rankme"} <= set(lines[-1])
+    assert {"loss", "lr", "records_per_s", "relative_std", "rankme"} <= set(lines[-1])
     assert len(list((run / "checkpoints").iterdir())) <= 2
 
 
@@ -111,7 +111,7 @@ def test_step_embeddings_have_one_row_a_step(
 
 def test_a_dry_run_writes_nothing(seqcl: Seqcl, waves: Path, tmp_path: Path) -> None:
     done = seqcl("pretrain", "series", "--data", waves, "--dry-run", *SMALL)
-    for fact in ("modality: sequence", "records", "parameters", "memory", "step"):
+    for fact in ("modality: sequence", "records", "weights", "memory", "step"):
         assert fact in done.stdout
     assert {path.name for path in tmp_path.iterdir()} == {"waves.npz"}
 
