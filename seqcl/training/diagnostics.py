@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,13 +34,19 @@ class Diagnostics:
         """What the first call of `measure` gave."""
 
     def measure(self, method: Method) -> dict[str, float]:
-        """Return the measures of `seqcl.metrics.collapse`; changes nothing in `method`."""
+        """Return the measures of `seqcl.metrics.collapse`; changes nothing in `method`.
+
+        Nothing is measured ({}) of embeddings that are not finite: the guard tells those, with
+        their step and records.
+        """
         was_training = method.training
         method.eval()
         with torch.no_grad():
             pooled = [encoded.pooled.float().cpu().numpy() for encoded in method.encode(self.views)]
         method.train(was_training)
         first, last = pooled[0], pooled[min(1, len(pooled) - 1)]
+        if not (np.isfinite(first).all() and np.isfinite(last).all()):
+            return {}
         measured = {
             "relative_std": relative_std(first),
             "rankme": rankme(first),
@@ -52,6 +59,8 @@ class Diagnostics:
     def warnings(self, measured: dict[str, float]) -> list[str]:
         """Say in words what collapsed since the start and what to change; [] if nothing did."""
         start = self.untrained or measured
+        if not measured:
+            return []
         spread, rank = measured["relative_std"], measured["rankme"]
         if spread < _LEAST_STD * start["relative_std"]:
             return [
