@@ -184,9 +184,12 @@ def _ignore_interrupt(worker: int) -> None:
 def _death(workers: Iterable[BaseProcess]) -> TrainingError | None:
     """Name the workers that are gone; None where all of them live."""
     gone = set(wait([worker.sentinel for worker in workers], timeout=_DEATH_S))
-    dead = sorted((w.pid or 0, w.exitcode) for w in workers if w.sentinel in gone)
-    if not dead:
+    lost = [worker for worker in workers if worker.sentinel in gone]
+    if not lost:
         return None
+    for worker in lost:
+        worker.join()  # or its exit code may not be known yet
+    dead = sorted((worker.pid or 0, worker.exitcode) for worker in lost)
     named = ", ".join(f"{pid} ({_ending(code)})" for pid, code in dead)
     return TrainingError(
         f"loader worker with pid {named} died; continue with --resume, with fewer "
