@@ -29,7 +29,7 @@ class Conv1d(Encoder):
         in_channels: C of the series.
         widths: channels after each layer; the last is `local_dim`.
         stride: steps of input per step of output, in every layer; T' = ceil(T / stride**layers).
-        kernels: taps of each layer's convolution; the last one stands for all further layers.
+        kernel: taps of each convolution.
         norm: `batch` or `layer`.
         pooling: steps to one vector.
     """
@@ -40,15 +40,14 @@ class Conv1d(Encoder):
         *,
         widths: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (64, 128, 256),
         stride: Annotated[int, Ge(1)] = 2,
-        kernels: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (9, 5, 3),
+        kernel: Annotated[int, Ge(1)] = 9,
         norm: StepNorm = "batch",
         pooling: Spec[Pooling] = Spec("poolings", "stats"),
     ) -> None:
         super().__init__(in_channels, widths[-1], pooling.build(widths[-1]), stride ** len(widths))
-        taps = (*kernels, *[kernels[-1]] * len(widths))
         self.convs = nn.ModuleList(
             StepConv(before, after, kernel, stride=stride, bias=norm != "batch")
-            for (before, after), kernel in zip(pairwise((in_channels, *widths)), taps, strict=False)
+            for before, after in pairwise((in_channels, *widths))
         )
         self.norms = nn.ModuleList(step_norm(norm, width) for width in widths)
         self.layer_stride = stride

@@ -12,7 +12,7 @@ from seqcl.encoders.base import Encoder
 from seqcl.registry import Spec, registry
 
 CASES: list[tuple[str, dict[str, Any]]] = [
-    ("conv1d", {"widths": (8, 8, 8), "stride": 3, "kernels": (4,)}),
+    ("conv1d", {"widths": (8, 8, 8), "stride": 3, "kernel": 4}),
     ("conv1d", {"widths": (8,)}),
     ("tcn", {"causal": True, "kernel": 2}),
     ("tcn", {"kernel": 4, "width": 7}),
