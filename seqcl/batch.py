@@ -83,6 +83,8 @@ class Batch:
     """(B,) first step of the window in its recording."""
     tokens: Tensor | None = None
     rate_hz: float | None = None
+    indicators: int = 0
+    """How many of the last channels say where values were missing (1) instead of holding any."""
 
     def __len__(self) -> int:
         return self.values.shape[0]

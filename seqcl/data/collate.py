@@ -90,6 +90,7 @@ class Collate:
             labels=_tensor(raw.labels),
             start=_tensor(raw.start),
             rate_hz=rate_hz,
+            indicators=raw.values.shape[1] if self.missing == "indicator" else 0,
         )
 
     def _fill(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:

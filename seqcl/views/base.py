@@ -71,16 +71,32 @@ class Augmentation(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class ValueAugmentation(Augmentation):
-    """An augmentation that changes values and leaves every step where it is."""
+    """An augmentation that changes values and leaves every step where it is.
+
+    Channels that only say where values are missing are never changed.
+    """
 
     @abstractmethod
     def change(self, batch: Batch, params: Params) -> Tensor:
         """Return new values (B, C, T) of the same dtype; masked steps may hold anything."""
 
+    def sample(self, batch: Batch, rng: Rng) -> Params:
+        """Draw parameters for the channels that hold values."""
+        return super().sample(_without_indicators(batch), rng)
+
     def apply(self, batch: Batch, params: Params) -> Batch:
         """Change the chosen records; masked steps come out 0."""
-        values = where_chosen(params["chosen"], self.change(batch, params), batch.values)
+        plain = _without_indicators(batch)
+        values = where_chosen(params["chosen"], self.change(plain, params), plain.values)
+        if batch.indicators:
+            values = torch.cat([values, batch.values[:, -batch.indicators :]], dim=1)
         return batch.with_values(zero_masked(values, real_steps(batch)))
+
+
+def _without_indicators(batch: Batch) -> Batch:
+    if not batch.indicators:
+        return batch
+    return batch.with_values(batch.values[:, : -batch.indicators], indicators=0)
 
 
 class Frontend(nn.Module, ABC):
