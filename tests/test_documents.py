@@ -1,8 +1,9 @@
-"""What the documents say is run: the components of CONTRIBUTING.md, the examples."""
+"""What the documents say is run: components, commands, Python blocks, examples."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from command_line import SMALL, run_command
 
 from seqcl.config.preset import resolve_preset
 from seqcl.data.dataset import dataset_from_arrays
@@ -19,6 +21,7 @@ from seqcl.run.fitting import assemble, fit
 from seqcl.training.embed import embed
 
 ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
 
 
@@ -60,3 +63,59 @@ def test_the_components_of_contributing_are_short_and_train(contributed: None) -
 def test_an_example_runs_and_is_short(path: Path, tmp_path: Path) -> None:
     assert path.read_text().count("\n") <= 80
     subprocess.run([sys.executable, str(path)], cwd=tmp_path, check=True)
+
+
+def commands(page: Path) -> list[tuple[str, ...]]:
+    """Return the `seqcl` commands of a page's sh blocks, without comments and redirections."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = [line.split(" >")[0] for block in blocks for line in block.splitlines()]
+    return [
+        tuple(shlex.split(line, comments=True)[1:]) for line in lines if line.startswith("seqcl ")
+    ]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """Write the files that the documents speak of."""
+    rng = np.random.default_rng(0)
+    for name in ("train", "test"):
+        values = rng.normal(size=(16, 2, 32)).astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", X=values, y=np.arange(16) % 2)
+    rows = rng.normal(size=(4096, 2))
+    for name in ("pump", "a", "b"):
+        lines = [
+            f"{step},{a:.3f},{b:.3f},mode{step // 256 % 2}" for step, (a, b) in enumerate(rows)
+        ]
+        (tmp_path / f"{name}.csv").write_text("time,flow,pressure,regime\n" + "\n".join(lines))
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_work(page: Path, workplace: Path) -> None:
+    """Run them in order; training is cut short, and a run that other pages made is made first."""
+    quick = ("--set", "training.steps=3", *SMALL)
+    made = set()
+    for command in commands(page):
+        for name in re.findall(r"runs/\w+", " ".join(command)):
+            if name not in made and command[0] != "pretrain":
+                source = "pump.csv" if name == "runs/pump" else "train.npz"
+                window = ("--set", "data.window=256", "--set", "data.columns=[flow, pressure]")
+                more = window if source == "pump.csv" else ()
+                done = run_command(
+                    ("pretrain", "series", "--data", source, "--out", name, *quick, *more),
+                    workplace,
+                )
+                assert done.returncode == 0, done.stderr
+            made.add(name)
+        extra = quick if command[0] == "pretrain" else ()
+        done = run_command((*command, *extra), workplace)
+        assert done.returncode == 0, (command, done.stderr)
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(
+    page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workplace)
+    for source in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(source, page.name, "exec"), {})

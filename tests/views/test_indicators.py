@@ -6,8 +6,11 @@ from seqcl.registry import registry
 from seqcl.rng import Rng
 from seqcl.views.base import ValueAugmentation
 
-NAMES = [name for name, found in ((n, registry("augmentations")[n]) for n in registry("augmentations"))
-         if issubclass(found, ValueAugmentation)]  # fmt: skip
+NAMES = [
+    name
+    for name in registry("augmentations")
+    if issubclass(registry("augmentations")[name], ValueAugmentation)
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
