@@ -1,4 +1,4 @@
-"""`python -m seqcl` and `torchrun -m seqcl`."""
+"""`python -m seqcl`."""
 
 from seqcl.cli.main import main
 

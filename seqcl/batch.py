@@ -5,7 +5,7 @@ Axes: B records, C channels, T steps, D features, T' = ceil(T / stride).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path
@@ -16,10 +16,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Embeddings", "Encoded", "Entry", "Label", "Record"]
+__all__ = ["Batch", "Embeddings", "Encoded", "Entry", "Label", "Record", "sorted_labels"]
 
 Label = int | str | float | tuple[str, ...]
 Floats = npt.NDArray[np.float32]
+
+
+def sorted_labels(labels: Iterable[Label]) -> tuple[Label, ...]:
+    """Return the distinct labels: numbers by value, then texts, then lists of tags."""
+
+    def place(label: Label) -> tuple[int, Label]:
+        return isinstance(label, str) + 2 * isinstance(label, tuple), label
+
+    return tuple(sorted(set(labels), key=place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,8 @@ class Batch:
     host_lengths: tuple[int, ...] | None = None
     """The same on the host, so that packing and shapes need no sync."""
     mask: Tensor | None = None
-    """(B, T) True = real step with at least one observed channel; None = all True."""
+    """(B, T) True = real step; where gaps are filled with zeros, of which at least one channel was
+    observed. None = all True."""
     labels: Tensor | None = None
     pairs: Tensor | None = None
     start: Tensor | None = None

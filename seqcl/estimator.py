@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 
 from seqcl.config.preset import load_preset
 from seqcl.data.dataset import dataset_from_arrays
+from seqcl.errors import PresetError
 from seqcl.run.build import pick_device
 from seqcl.run.build import threads as cpu_threads
 from seqcl.run.fitting import assemble, fit
@@ -63,6 +64,8 @@ class ContrastiveEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Arrays, y: npt.ArrayLike | None = None) -> Self:
         """Train on X; `y` is used only by methods that need labels."""
         preset = load_preset(str(self.preset), self.overrides)
+        if preset.data.window is not None:
+            raise PresetError("data.window: fit takes each record of X whole; cut X instead")
         labels = None if y is None else np.asarray(y)
         dataset = dataset_from_arrays(X, labels, missing=preset.data.missing)
         with cpu_threads(self.threads):

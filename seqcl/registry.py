@@ -38,10 +38,13 @@ class Registry(Mapping[str, Any]):
         if self._plugins is None:
             found: dict[str, EntryPoint] = {}
             for point in entry_points(group=f"seqcl.{self.kind}"):
-                if point.name in self.builtin:
-                    raise SeqclError(
+                taken = "a built-in" if point.name in self.builtin else None
+                if point.name in found:
+                    taken = f"a plugin of {_package(found[point.name])!r} too"
+                if taken:
+                    raise UsageError(
                         f"plugin {point.value!r} registers {self.kind} {point.name!r}, which is "
-                        f"a built-in; rename the entry point in package {_package(point)!r}"
+                        f"{taken}; rename the entry point in package {_package(point)!r}"
                     )
                 found[point.name] = point
             self._plugins = found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,10 +33,17 @@ class Rng:
         self.key = key
         self.device = torch.device(device)
         self.rank, self.world = rank, world
-        sequence = np.random.SeedSequence(key[0], spawn_key=key[1:])
-        self.host = np.random.Generator(np.random.PCG64(sequence))
-        self.generator = torch.Generator(self.device)
-        self.generator.manual_seed(int(sequence.generate_state(2, np.uint32).view(np.uint64)[0]))
+
+    @cached_property
+    def host(self) -> np.random.Generator:
+        """Draws on the host; made when first asked for, since most forks draw on one side only."""
+        return np.random.Generator(np.random.PCG64(self._sequence()))
+
+    @cached_property
+    def generator(self) -> torch.Generator:
+        """Draws on the device."""
+        state = self._sequence().generate_state(2, np.uint32).view(np.uint64)
+        return torch.Generator(self.device).manual_seed(int(state[0]))
 
     def fork(self, *key: int) -> Rng:
         """Return an independent stream for a part: a view, an augmentation."""
@@ -53,6 +62,9 @@ class Rng:
     def bernoulli(self, n: int, p: float, *shape: int) -> Tensor:
         """Draw (n, *shape) bool, True with probability `p`."""
         return self.uniform(n, 0.0, 1.0, *shape) < p
+
+    def _sequence(self) -> np.random.SeedSequence:
+        return np.random.SeedSequence(self.key[0], spawn_key=self.key[1:])
 
     def _slice(self, draws: Tensor, n: int) -> Tensor:
         return draws[self.rank * n : (self.rank + 1) * n]

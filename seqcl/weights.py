@@ -30,21 +30,35 @@ __all__ = [
 def state_tensors(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
     """Return parameters and persistent buffers by name, contiguous, on the host, not copied twice.
 
+    Parts of one block of memory that do not overlap, as cuDNN lays out the weights of an RNN,
+    are tensors like any others.
+
     Raises ValueError where two names share memory: each tensor has one owner, or a file could
     not say which of the two it restores.
     """
-    owner: dict[int, str] = {}
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in module.state_dict().items():
-        if tensor.numel():
-            other = owner.setdefault(tensor.untyped_storage().data_ptr(), name)
-            if other != name:
-                raise ValueError(
-                    f"{type(module).__name__}: {name!r} and {other!r} are one tensor; "
-                    f"register it once, or copy it"
-                )
-        tensors[prefix + name] = tensor.detach().cpu().contiguous()
-    return tensors
+    state = module.state_dict()
+    _refuse_shared(type(module).__name__, state)
+    return {prefix + name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def _refuse_shared(where: str, state: Mapping[str, Tensor]) -> None:
+    stretches = [(str(t.device), *_stretch(t), name) for name, t in state.items() if t.numel()]
+    owner: dict[str, tuple[int, str]] = {}
+    """By device, where the memory that was seen so far ends, and whose it is."""
+    for device, start, stop, name in sorted(stretches, key=lambda stretch: stretch[:2]):
+        end, other = owner.get(device, (0, ""))
+        if start < end:
+            raise ValueError(
+                f"{where}: {name!r} and {other!r} share memory; register it once, or copy it"
+            )
+        owner[device] = stop, name
+
+
+def _stretch(tensor: Tensor) -> tuple[int, int]:
+    """Return the first address of a tensor and the one after its last."""
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    last = sum((size - 1) * stride for size, stride in steps)
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
 def restore_state(

@@ -8,7 +8,7 @@ from typing import Any
 import rich_click as click
 
 from seqcl.cli import options
-from seqcl.cli.progress import note
+from seqcl.cli.progress import note, note_skipped
 
 
 @click.command("embed")
@@ -40,9 +40,9 @@ from seqcl.cli.progress import note
 def command(run: Path, data_sources: tuple[str, ...], out: Path, **given: Any) -> int:
     """Embed data with the encoder of RUN: arrays embeddings, ids and labels."""
     from seqcl.run import embed_sources, load, write_embeddings
-    from seqcl.run.embedding import check_suffix
+    from seqcl.run.embedding import SUFFIXES, check_output
 
-    check_suffix(out)
+    check_output("--out", out, SUFFIXES)
     found, dataset = embed_sources(
         load(run),
         data_sources,
@@ -58,4 +58,4 @@ def command(run: Path, data_sources: tuple[str, ...], out: Path, **given: Any) -
         note(f"note: {text}")
     rows, size = found.values.shape
     note(f"{out}: {rows:,} vectors of {size} from {len(found):,} records")
-    return 3 if dataset.skipped else 0
+    return note_skipped(dataset.skipped)

@@ -9,7 +9,7 @@ from typing import Any
 import rich_click as click
 
 from seqcl.cli import options
-from seqcl.cli.progress import note, print_table
+from seqcl.cli.progress import note, note_skipped, print_lines, print_table
 
 
 @click.command("evaluate")
@@ -57,8 +57,17 @@ def command(
     """Judge the encoder of RUN on labelled data, beside its untrained self and plain baselines."""
     from seqcl.evaluation.labels import parse_labels
     from seqcl.run import evaluate, load
-    from seqcl.run.results import evaluation_tables, gain_sentence, to_json, write_predictions
+    from seqcl.run.embedding import check_output
+    from seqcl.run.results import (
+        evaluation_tables,
+        gain_sentence,
+        to_json,
+        write_json,
+        write_predictions,
+    )
 
+    for option, suffixes in (("json_path", ()), ("predictions", ()), ("report", (".html",))):
+        check_output(f"--{option.removesuffix('_path')}", given[option], suffixes)
     opened = load(run)
     result = evaluate(
         opened,
@@ -69,6 +78,7 @@ def command(
         controls=given["controls"],
         overrides=given["overrides"],
         device=given["device"],
+        batch_size=given["batch_size"] or 256,
         cpu_threads=given["threads"],
         on_system=lambda name: note(f"evaluating {name}"),
     )
@@ -79,10 +89,11 @@ def command(
         for task, table in evaluation_tables(result).items():
             print_table(table.header, table.rows, title=task)
             notes |= dict.fromkeys(table.notes)
-        for text in (*notes, *gain_sentence(result), *result.notes):
+        print_lines(notes)
+        for text in (*gain_sentence(result), *(f"note: {text}" for text in result.notes)):
             note(text)
         if given["json_path"] is not None:
-            given["json_path"].write_text(json.dumps(to_json(result), indent=2) + "\n")
+            write_json(result, given["json_path"])
     if given["predictions"] is not None:
         write_predictions(result, given["predictions"])
     if given["report"] is not None:
@@ -90,4 +101,4 @@ def command(
 
         report_evaluation(opened, result, given["report"])
         note(f"report: {given['report']}")
-    return 3 if result.test.skipped else 0
+    return note_skipped(result.skipped)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import rich_click as click
 
 from seqcl.cli import options
-from seqcl.cli.progress import note
+from seqcl.cli.progress import note, note_skipped
 
 
 @click.command("inspect")
@@ -22,4 +22,4 @@ def command(sources: tuple[str, ...], overrides: tuple[str, ...]) -> int:
     for name, value in found.facts:
         note(f"{name:10} {value}")
     click.echo(found.preset, nl=False)
-    return 3 if found.skipped else 0
+    return note_skipped(found.skipped)

@@ -84,6 +84,8 @@ def _run() -> int:
     except Exception as error:
         if os.environ.get("SEQCL_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.filename is not None:
+            return _fail(f"{error.filename}: cannot be read or written ({error.strerror})", 2)
         kind = type(error).__name__
         hint = "set SEQCL_DEBUG=1 for the traceback, and please report it"
         return _fail(f"internal error: {kind}: {error}; {hint}", 1)

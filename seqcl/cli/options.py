@@ -19,7 +19,7 @@ def heavy(command: F) -> F:
         click.option(
             "--batch-size",
             type=click.IntRange(min=1),
-            help="Records a step. [default: the preset's]",
+            help="Records a step. [default: the preset's, or 256 to embed]",
         ),
         click.option(
             "--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]"

@@ -43,6 +43,7 @@ from seqcl.cli.progress import console_sink, print_dry_run, print_result
 @click.option(
     "--workers", type=click.IntRange(min=0), help="Loader processes. [default: the preset's]"
 )
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too (extra: track).")
 @options.heavy
 def command(
     preset: str, data_sources: tuple[str, ...], val_sources: tuple[str, ...], **given: Any
@@ -67,6 +68,7 @@ def command(
         device=given["device"],
         threads=given["threads"],
         init=given["init"],
+        tensorboard=given["tensorboard"],
         command=shlex.join(["seqcl", *sys.argv[1:]]),
     )
     if given["dry_run"]:

@@ -12,7 +12,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-__all__ = ["ConsoleSink", "console_sink", "note", "print_dry_run", "print_result", "print_table"]
+__all__ = [
+    "ConsoleSink",
+    "console_sink",
+    "note",
+    "note_skipped",
+    "print_dry_run",
+    "print_lines",
+    "print_result",
+    "print_table",
+]
+
+_STILL = 1e-3
+"""Relative change of the weights below which nothing was learnt."""
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -21,6 +33,21 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 def note(text: str) -> None:
     """Print one line to stderr."""
     err.print(text, markup=False)
+
+
+def note_skipped(skipped: Sequence[Any]) -> int:
+    """List what was passed over, at most 20 lines; returns the exit code, 3 or 0."""
+    for item in skipped[:20]:
+        note(f"skipped: {item.path}: {item.reason}")
+    if len(skipped) > 20:
+        note(f"skipped: {len(skipped) - 20} more")
+    return 3 if skipped else 0
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines to stdout, as they are."""
+    for line in lines:
+        out.print(line, markup=False)
 
 
 class ConsoleSink:
@@ -95,10 +122,11 @@ def print_result(result: Any) -> None:
     """Say where a finished run is, how long it took, and what to do next."""
     train = result.train
     if train is not None:
-        moved = f"weights moved {train.weights_moved:.1%}"
+        moved = f"weights moved {train.weights_moved:.2%}"
         note(f"{train.steps} steps in {train.seconds:.1f} s, {moved}, {train.stopped}")
-    if result.skipped:
-        note(f"{len(result.skipped)} files skipped: {result.folder / 'skipped.jsonl'}")
+        if train.weights_moved < _STILL:
+            note("note: the weights hardly moved; raise training.lr or training.steps")
+    note_skipped(result.skipped)
     note(f"run: {result.folder}")
     note(f"next: seqcl evaluate {result.folder} --train SRC --test SRC")
 

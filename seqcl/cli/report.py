@@ -25,7 +25,9 @@ def command(run: Path, out: Path) -> None:
     `seqcl evaluate --report FILE.html` adds the table, the map and the confusion matrix.
     """
     from seqcl.run import load
+    from seqcl.run.embedding import check_output
     from seqcl.run.reporting import report_training
 
+    check_output("--out", out, (".html",))
     report_training(load(run), out)
     note(f"report: {out}")

@@ -18,6 +18,9 @@ __all__ = ["describe", "preset_schema"]
 def describe(name: str) -> str:
     """Return the text of `seqcl describe NAME`; ``kind.name`` tells two of one name apart."""
     found = _find(name)
+    section = SECTIONS.get(name)
+    if not found and callable(section):
+        return "\n".join([f"the {name}: section of a preset", "", *_options(section)])
     if not found and name in preset_names():
         return (resources.files("seqcl.presets") / f"{name}.yaml").read_text()
     if not found:
@@ -39,14 +42,17 @@ def _describe_one(kind: str, name: str) -> str:
     lines = [f"{kind}.{name}  ({registry(kind).origin(name)})"]
     if not callable(component):
         return "\n".join([*lines, "", repr(component)])
-    lines += ["", inspect.getdoc(component) or "", ""]
+    return "\n".join([*lines, "", inspect.getdoc(component) or "", "", *_options(component)])
+
+
+def _options(component: Any) -> list[str]:
     options = options_of(component).values()
-    lines.append("Options:" if options else "No options.")
+    lines = ["Options:" if options else "No options."]
     width = max((len(option.name) for option in options), default=0)
     for option in options:
         default = "required" if option.required else f"default {tree_of(option.default)}"
         lines.append(f"  {option.name:{width}}  {type_name(option.annotation)}, {default}")
-    return "\n".join(lines)
+    return lines
 
 
 def preset_schema() -> dict[str, Any]:

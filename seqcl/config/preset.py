@@ -38,6 +38,11 @@ class EvaluationOptions:
 
     tasks: tuple[Spec[Evaluator], ...] = (Spec("evaluators", "linear"), Spec("evaluators", "knn"))
 
+    def __post_init__(self) -> None:
+        names = [spec.name for spec in self.tasks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"tasks are {', '.join(names)}; each may stand once")
+
 
 SECTIONS: dict[str, Shape] = {
     "modality": None,

@@ -6,6 +6,7 @@ a constructor's options. Both are walked by the signatures of the classes that t
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -128,8 +129,9 @@ def _resolve_child(option: Option, raw: Any, where: str, faults: Faults) -> Any:
 def _checked_by_constructor(
     component: Callable[..., Any], options: dict[str, Any], where: str, faults: Faults
 ) -> dict[str, Any] | None:
-    """Let option objects (frozen dataclasses) check what types cannot: low <= high."""
-    if not hasattr(component, "__dataclass_fields__"):
+    """Let objects that are made of options alone check what types cannot: low <= high."""
+    parameters = inspect.signature(component).parameters.values()
+    if any(parameter.kind is not inspect.Parameter.KEYWORD_ONLY for parameter in parameters):
         return options
     try:
         component(**options)

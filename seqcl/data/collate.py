@@ -26,7 +26,9 @@ class Collate:
     Values are scaled, then padded at the end with 0, then gaps are filled: `zero` (the mean,
     where a scaler ran), `hold` (the last observed value, before the first one the next; 0 where
     a record has none), `indicator` (zero, and C more channels that are 1 where missing).
-    A batch of equal lengths has no `lengths`; one in which every step is observed has no `mask`.
+    A step that is missing in every channel is masked out by `zero`; by the others it is as real
+    as any, since what they put there says something.
+    A batch of equal lengths has no `lengths`; one without a masked step has no `mask`.
 
     Args:
         scaler: fitted on training data; a copy is kept, so that the model's may move to a GPU.
@@ -38,10 +40,6 @@ class Collate:
         self.scaler = deepcopy(scaler).cpu()
         self.missing: Missing = missing
         self.pad_multiple = pad_multiple
-
-    def out_channels(self, channels: int) -> int:
-        """Return the channels of a batch for records of `channels`."""
-        return 2 * channels if self.missing == "indicator" else channels
 
     def __call__(
         self,
@@ -96,8 +94,7 @@ class Collate:
     def _fill(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         """Fill NaN (gaps and padding); return values and mask (B, T), None = all True."""
         unknown = values.isnan()
-        complete = not bool(unknown.any())
-        if complete and self.missing != "indicator":
+        if self.missing != "indicator" and not bool(unknown.any()):
             return values, None
         real = torch.arange(values.shape[-1]) < lengths[:, None]  # (B, T)
         filled = values.masked_fill(unknown, 0.0)
@@ -105,8 +102,8 @@ class Collate:
             filled = torch.cat((filled, (unknown & real[:, None]).to(filled)), dim=1)
         elif self.missing == "hold":
             filled = _hold(filled, ~unknown) * real[:, None]
-        mask = ~unknown.all(dim=1)  # (B, T)
-        return filled, None if complete or bool(mask.all()) else mask
+        mask = ~unknown.all(dim=1) if self.missing == "zero" else real
+        return filled, None if bool(mask.all()) else mask
 
 
 def collate_rows(dataset: Dataset, rows: Sequence[int] | Ints, collate: Collate) -> Batch:

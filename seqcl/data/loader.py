@@ -37,7 +37,7 @@ class Loader:
 
     Nothing is kept between batches but the order of the current epoch, so ``batches(k)`` goes
     on where a run stopped. A dataset of fewer records than `batch_size` gives one batch of all
-    of them an epoch, whatever `drop_last`.
+    of them an epoch; else the last batch is left out where it would be smaller.
 
     Args:
         dataset: what to read.
@@ -46,7 +46,6 @@ class Loader:
         batch_size: records of a batch.
         seed: of the order.
         workers: processes that read ahead; 0 = read when asked.
-        drop_last: leave out the last batch of an epoch where it would be smaller.
 
     Raises:
         DataError: fewer than 2 records, of which nothing can be learnt by contrast.
@@ -61,7 +60,6 @@ class Loader:
         *,
         seed: int,
         workers: int = 0,
-        drop_last: bool = True,
     ) -> None:
         if len(dataset) < 2:
             raise DataError(
@@ -70,7 +68,7 @@ class Loader:
             )
         self.dataset = dataset
         self.workers = workers
-        self._reading = _Reading(dataset, collate, sampler, batch_size, seed, drop_last)
+        self._reading = _Reading(dataset, collate, sampler, batch_size, seed)
 
     @property
     def batch_size(self) -> int:
@@ -152,12 +150,10 @@ class _Reading(TorchDataset[Batch | SeqclError]):
         sampler: Sampler,
         batch_size: int,
         seed: int,
-        drop_last: bool,
     ) -> None:
         self.dataset, self.collate, self.sampler, self.seed = dataset, collate, sampler, seed
         self.batch_size = min(batch_size, len(sampler))
-        whole, rest = divmod(len(sampler), self.batch_size)
-        self.steps = whole if drop_last else whole + (rest > 0)
+        self.steps = len(sampler) // self.batch_size
         self._epoch: tuple[int, npt.NDArray[np.int64]] | None = None
 
     def __getitem__(self, key: Key) -> Batch | SeqclError:

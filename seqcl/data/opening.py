@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.batch import Entry, Label
+from seqcl.batch import Entry, Label, sorted_labels
 from seqcl.data.channels import match_channels
 from seqcl.data.options import DataOptions
 from seqcl.data.reader import Reader
-from seqcl.data.recordings import Recordings, RecordingsBuilder, sorted_labels
+from seqcl.data.recordings import Recordings, RecordingsBuilder
 from seqcl.data.source import Skipped
 from seqcl.data.sources import make_source
 from seqcl.data.windows import Windows

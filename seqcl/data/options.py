@@ -17,7 +17,10 @@ Scaling = Literal["none", "channel", "record"]
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """How files become records: which columns, which windows, which treatment of gaps."""
+    """How files become records: which columns, which windows, which treatment of gaps.
+
+    Raises ValueError where two options contradict each other.
+    """
 
     reader: str | None = None
     """Name of a reader; None = by the file's suffix."""
@@ -38,12 +41,19 @@ class DataOptions:
     max_steps: Annotated[int, Gt(0)] = 16_384
     """Longest recording that is taken whole; above it `window` must be set."""
     missing: Missing = "zero"
-    """`zero`: the channel's mean after scaling; `hold`: the last observed value; `indicator`:
-    zero, and one more channel for each, 1 where missing."""
+    """`zero`: the channel's mean after scaling, and steps without any value are left out;
+    `hold`: the last observed value; `indicator`: zero, and one more channel for each, 1 where
+    missing."""
     scaler: Scaling = "channel"
     """`channel`: statistics of the training data; `record`: of each record; `none`."""
     max_skipped: Annotated[float, Ge(0), Le(1)] = 0.05
     """Part of the files that may be unreadable before it is an error."""
+
+    def __post_init__(self) -> None:
+        if self.hop is not None and self.window is None:
+            raise ValueError(
+                f"hop={self.hop} has no window to move; set data.window too, or drop data.hop"
+            )
 
     @property
     def selection(self) -> Columns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.batch import Entry, Label
+from seqcl.batch import Entry, Label, sorted_labels
 from seqcl.data.compact import Strings
 from seqcl.data.reader import Reader
 
-__all__ = ["File", "Layout", "Recordings", "RecordingsBuilder", "sorted_labels"]
+__all__ = ["File", "Layout", "Recordings", "RecordingsBuilder"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -158,17 +158,6 @@ class RecordingsBuilder:
             group_names=groups,
             groups=_recode(columns["group"], self._groups, groups),
         )
-
-
-def sorted_labels(labels: Iterable[Label]) -> tuple[Label, ...]:
-    """Return distinct labels in a fixed order: numbers by value, then text, then tags."""
-
-    def key(label: Label) -> tuple[int, Any]:
-        if isinstance(label, int | float):
-            return 0, label
-        return (1, label) if isinstance(label, str) else (2, label)
-
-    return tuple(sorted(set(labels), key=key))
 
 
 def _code(codes: dict[Any, int], value: Any) -> int:

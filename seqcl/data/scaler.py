@@ -85,6 +85,6 @@ def _refuse_empty(dataset: Dataset, statistics: Statistics) -> None:
         others = ",".join(name for name in dataset.channels if name not in empty)
         raise DataError(
             f"{dataset.ids[0]}: channel {', '.join(map(repr, empty))} is missing in all "
-            f"{statistics.steps} rows of the training data; drop it with data.columns={others}, "
+            f"{statistics.steps} rows of the training data; drop it with data.columns=[{others}], "
             "or set data.missing=hold to take it as 0"
         )

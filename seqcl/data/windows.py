@@ -74,11 +74,6 @@ class Windows:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    @property
-    def max_length(self) -> int:
-        """Steps of the longest row."""
-        return self.window or int(self.lengths.max(initial=0))
-
     def locate(self, rows: Ints) -> Span:
         """Return where rows lie."""
         recording = np.searchsorted(self._ends, rows, side="right")

@@ -29,7 +29,6 @@ class Encoder(nn.Module, ABC):
     """
 
     kind: ClassVar[str] = "encoders"
-    layout: ClassVar[str] = "CT"
     trainable: ClassVar[bool] = True
     autocast: ClassVar[bool] = True
     """Whether the encoder may run under bfloat16 autocast."""

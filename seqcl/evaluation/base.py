@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from seqcl.batch import Embeddings
@@ -26,7 +26,8 @@ class Report:
     metrics: Mapping[str, float]
     """The headline first; higher = better unless its name says otherwise."""
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """95 % bootstrap intervals over the test records, where a metric has one. A test set
+    """95 % bootstrap intervals over the test records (groups and recordings are drawn whole,
+    where there are several), where a metric has one. A test set
     without a single error has an interval of no width: the bootstrap cannot see what it lacks."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """Plain values for files and reports, each where it applies: `classes`, `confusion` (rows =
@@ -134,6 +135,7 @@ def paired_difference(
             "the same in the same order"
         )
     name = metric or next(iter(trained.metrics))
+    second = replace(second, units=first.units)  # or the draws would not be the same
     gap = resampled(first, RESAMPLES, _SEED)[name] - resampled(second, RESAMPLES, _SEED)[name]
     low, high = bootstrap_interval(gap)
     return Difference(name, trained.metrics[name] - control.metrics[name], low, high)

@@ -1,4 +1,8 @@
-"""The bootstrap over test records (Efron 1979): 95 % intervals, alone and paired."""
+"""The bootstrap over test records (Efron 1979): 95 % intervals, alone and paired.
+
+Records that depend on each other are drawn together, as the cluster bootstrap does (Davison and
+Hinkley 1997, section 3.8); otherwise overlapping windows would make intervals too narrow.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcl.evaluation.outcomes import Outcomes
+from seqcl.evaluation.units import independent
 
 __all__ = ["bootstrap_interval", "resample_counts", "resampled"]
 
@@ -15,21 +20,28 @@ _BLOCK = 1 << 21
 """Numbers of one block of resamples: 16 MiB in int64."""
 
 
-def resample_counts(n: int, resamples: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield blocks (r, n): how often each of `n` records is drawn, `resamples` rows in all."""
+Counts = npt.NDArray[np.int64]
+
+
+def resample_counts(units: Counts, resamples: int, seed: int) -> Iterator[Counts]:
+    """Yield blocks (r, N): how often each record is drawn, `resamples` rows in all.
+
+    `units` (N,) are 0..n-1; as many are drawn as there are, each with all of its records.
+    """
     rng = np.random.default_rng(seed)
-    step = max(1, _BLOCK // n)
+    n = int(units.max()) + 1
+    step = max(1, _BLOCK // len(units))
     for first in range(0, resamples, step):
         rows = min(step, resamples - first)
         drawn = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
-        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)[:, units]
 
 
 def resampled(outcomes: Outcomes, resamples: int, seed: int) -> dict[str, npt.NDArray[np.float64]]:
     """Return each metric in every resample, (R,); equal seeds draw the same records."""
-    blocks = [
-        outcomes.metrics(counts) for counts in resample_counts(len(outcomes.ids), resamples, seed)
-    ]
+    alone = np.arange(len(outcomes.ids))
+    units = independent(alone if outcomes.units is None else outcomes.units)
+    blocks = [outcomes.metrics(counts) for counts in resample_counts(units, resamples, seed)]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 

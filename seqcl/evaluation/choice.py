@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from seqcl.evaluation.probes import LinearMap, Scaling, Solver, fit_ridge_map, rotation
 from seqcl.evaluation.shuffle import shuffled_by_class
+from seqcl.evaluation.units import independent
 
 __all__ = ["Candidate", "choose", "folds"]
 
@@ -34,12 +35,13 @@ class Candidate:
     c: float | None
     """Inverse penalty of the logistic regression; the ridge chooses its own."""
     accuracy: float | None
-    """None where no class has two records, so that nothing can be held out."""
+    """None where no class has records of two units, so that nothing can be held out."""
 
 
 def choose(
     values: npt.NDArray[np.float32],
     ids: Sequence[str],
+    units: Codes,
     codes: Codes,
     scalings: dict[ScalingName, Scaling],
     probes: Sequence[ProbeName],
@@ -50,13 +52,14 @@ def choose(
     Args:
         values: (N, E) training embeddings.
         ids: (N,) which decide the folds, together with `seed`.
+        units: (N,) records of one unit are never held out apart, see `seqcl.evaluation.units`.
         codes: (N,) classes 0..K-1, each with a record.
         scalings: by name, fitted to the training part.
         probes: those to try.
         seed: of the folds.
     """
     names = [(probe, scaling) for probe in probes for scaling in scalings]
-    fold = folds(ids, codes, seed)
+    fold = folds(ids, units, codes, seed)
     if fold.max() < 1:
         return [
             Candidate(probe, scaling, 1.0 if probe == "logistic" else None, None)
@@ -74,20 +77,22 @@ def choose(
 _TRAIN_ONLY, _LEFT_OUT = -1, -2
 
 
-def folds(ids: Sequence[str], codes: Codes, seed: int) -> Codes:
+def folds(ids: Sequence[str], units: Codes, codes: Codes, seed: int) -> Codes:
     """Return the fold of each record (N,): stratified, at most 5 and MAX_RECORDS records.
 
-    A class's only record is always trained on (-1); what the choice does not look at is -2.
+    The records of a unit are of one fold. A class that is in one fold alone is always trained on
+    (-1), or a probe would not know it; what the choice does not look at is -2.
     """
+    units = independent(units)
     by_class = shuffled_by_class(ids, codes, seed)
     share = min(1.0, MAX_RECORDS / len(codes))
     out = np.full(len(codes), _LEFT_OUT)
-    count = min(MAX_FOLDS, max(len(rows) for rows in by_class))
-    start = 0
+    count = min(MAX_FOLDS, max(len(np.unique(units[rows])) for rows in by_class))
+    of_unit: dict[int, int] = {}
     for rows in by_class:
         used = rows[: max(2, round(share * len(rows)))]
-        out[used] = (start + np.arange(len(used))) % count if len(used) > 1 else _TRAIN_ONLY
-        start += len(used)
+        place = [of_unit.setdefault(unit, len(of_unit) % count) for unit in units[used].tolist()]
+        out[used] = place if len(set(place)) > 1 else _TRAIN_ONLY
     return out
 
 

@@ -37,7 +37,8 @@ def decision_report(
         notes: sentences to add to those of the sets.
         headline: metrics for a table of several tasks.
     """
-    outcomes = Decisions(sets.test.ids, sets.test_codes, predicted, len(sets.classes))
+    test = sets.test
+    outcomes = Decisions(test.ids, sets.test_codes, predicted, len(sets.classes), units=test.units)
     details = {
         "classes": list(sets.classes),
         "confusion": confusion_matrix(sets.test_codes, predicted, len(sets.classes)).tolist(),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.batch import Embeddings, Label
+from seqcl.batch import Embeddings, Label, sorted_labels
 from seqcl.errors import DataError
+from seqcl.evaluation.units import units
 from seqcl.metrics.similarity import Metric
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "label_sets",
     "metric_for",
     "require_reference",
-    "sorted_classes",
     "usable",
 ]
 
@@ -38,6 +37,8 @@ class Classed:
     labels: tuple[Label, ...]
     unlabelled: int
     """Records that were left out because they have none."""
+    units: Codes
+    """(N,) see `seqcl.evaluation.units`."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def classed(task: str, part: str, embeddings: Embeddings) -> Classed:
         tuple(embeddings.ids[row] for row in rows),
         tuple(label for label in found if label is not None),
         len(embeddings) - len(rows),
+        units(embeddings)[rows],
     )
 
 
@@ -134,8 +136,8 @@ def label_sets(task: str, test: Embeddings, reference: Embeddings | None) -> Lab
     """Return both sets coded over one list of classes, for an evaluator that predicts classes."""
     gallery = classed(task, "reference", require_reference(task, test, reference))
     judged = classed(task, "test", test)
-    seen = sorted_classes(gallery.labels)
-    unseen = sorted_classes(set(judged.labels) - set(seen))
+    seen = sorted_labels(gallery.labels)
+    unseen = sorted_labels(set(judged.labels) - set(seen))
     if not set(seen) & set(judged.labels):
         raise DataError(
             f"{task}: no class of the test set ({unseen[0]!r}, ...) occurs in the reference "
@@ -157,15 +159,6 @@ def metric_for(option: Literal["auto", "cosine", "euclidean"], test: Embeddings)
     if option != "auto":
         return option
     return "euclidean" if test.info.get("metric") == "euclidean" else "cosine"
-
-
-def sorted_classes(labels: Iterable[Label]) -> tuple[Label, ...]:
-    """Return the distinct labels: numbers in order, then texts in order, then lists of tags."""
-
-    def place(label: Label) -> tuple[int, Label]:
-        return isinstance(label, str) + 2 * isinstance(label, tuple), label
-
-    return tuple(sorted(set(labels), key=place))
 
 
 def clean_label(label: Label | None) -> Label | None:

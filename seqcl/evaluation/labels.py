@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.batch import Embeddings, Label
+from seqcl.batch import Embeddings, Label, sorted_labels
 from seqcl.errors import UsageError
 from seqcl.evaluation.base import Evaluator, Report
-from seqcl.evaluation.inputs import clean_label, sorted_classes
+from seqcl.evaluation.inputs import clean_label
 from seqcl.evaluation.outcomes import Averaged
 from seqcl.evaluation.shuffle import shuffled_by_class
 
@@ -83,7 +83,7 @@ def draw_labels(
     if not known:
         return np.empty(0, np.int64)
     code: dict[Label | None, int] = {
-        label: number for number, label in enumerate(sorted_classes(known))
+        label: number for number, label in enumerate(sorted_labels(known))
     }
     codes = np.array([code.get(label, -1) for label in cleaned])
     by_class = shuffled_by_class(ids, codes, draw)
@@ -115,7 +115,7 @@ def evaluate_budget(
     if len(outcomes) < draws:
         metrics = {name: float(np.mean(each)) for name, each in _by_metric(reports).items()}
         return Report(first.task, metrics, {}, details, first.headline)
-    averaged = Averaged(outcomes[0].ids, outcomes)
+    averaged = Averaged(outcomes[0].ids, outcomes, units=outcomes[0].units)
     return Report.of_outcomes(first.task, averaged, details, first.headline)
 
 

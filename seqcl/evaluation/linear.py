@@ -28,7 +28,8 @@ class Linear(Evaluator):
     on standardised ones, and keeps what is right most often in 5 stratified folds of the training
     records. Above 2,000 dimensions only the ridge is tried. Nothing is learnt from test records.
 
-    Where no class has two labelled records nothing can be held out: then it is the first probe,
+    Groups, and the recordings that windows are cut from, are held out whole. Where no class has
+    labelled records of two of them nothing can be held out: then it is the first probe,
     scaled as the embeddings declare (``info["scaling"]``: "common", the default, or "each").
 
     The score of a prediction is its probability (logistic) or decision value (ridge).
@@ -54,6 +55,7 @@ class Linear(Evaluator):
         candidates = choose(
             sets.reference.values,
             sets.reference.ids,
+            sets.reference.units,
             sets.reference_codes,
             scalings,
             self._probes(test),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ class Outcomes(ABC):
 
     ids: tuple[str, ...]
     """(N,) the test records that count, in order."""
+    units: Counts | None = field(default=None, kw_only=True)
+    """(N,) see `seqcl.evaluation.units`; None = each record is its own."""
 
     @abstractmethod
     def metrics(self, counts: Counts) -> dict[str, Floats]:

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge
 
-from seqcl.batch import Embeddings
+from seqcl.batch import Embeddings, sorted_labels
 from seqcl.errors import DataError
 from seqcl.evaluation.base import Evaluator, Report
-from seqcl.evaluation.inputs import Classed, classed, metric_for, require_reference, sorted_classes
+from seqcl.evaluation.inputs import Classed, classed, metric_for, require_reference
 from seqcl.evaluation.outcomes import Means
 from seqcl.metrics.retrieval import retrieval_scores
 from seqcl.metrics.similarity import Metric
@@ -56,12 +56,13 @@ class Retrieval(Evaluator):
         outcomes = Means(
             tuple(queries.ids[row] for row in answered),
             {name: values[answered] for name, values in scores.items()},
+            units=queries.units[answered],
         )
         details = self._details(queries, gallery, len(answered), metric)
         return Report.of_outcomes(self.task, outcomes, details, ("p_at_1", "map"))
 
     def _scores(self, queries: Classed, gallery: Classed, metric: Metric) -> dict[str, Floats]:
-        classes = sorted_classes((*queries.labels, *gallery.labels))
+        classes = sorted_labels((*queries.labels, *gallery.labels))
         code = {label: number for number, label in enumerate(classes)}
         return retrieval_scores(
             queries.values,

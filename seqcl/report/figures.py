@@ -19,7 +19,7 @@ _MEANINGS = {
     "lr": "learning rate",
     "grad_norm": "norm of the gradient, before clipping",
     "records_per_s": "records a second",
-    "std": "spread over the dimensions; near 0 is collapse",
+    "relative_std": "spread of the embeddings, 1 = in all directions alike; near 0 is collapse",
     "rankme": "effective number of dimensions in use",
     "alignment": "distance between two views of a record; lower is closer",
     "uniformity": "spread over the sphere; lower is more even",

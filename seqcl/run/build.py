@@ -23,6 +23,7 @@ __all__ = [
     "build_model",
     "pick_device",
     "prepare",
+    "refuse_many_processes",
     "sample_of",
     "seeded",
     "threads",
@@ -36,7 +37,7 @@ _SAMPLE = 512
 def seeded(seed: int) -> Iterator[None]:
     """Draw initial weights from `seed`, leaving the caller's random state as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU
         yield
 
 
@@ -57,9 +58,17 @@ def pick_device(name: str) -> torch.device:
         raise UsageError("--device cuda: no CUDA device is visible; use --device cpu or auto")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and "LOCAL_RANK" in os.environ:
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return torch.device(name)
+
+
+def refuse_many_processes() -> None:
+    """Raise UsageError under a launcher of several processes: they would train apart."""
+    world = os.environ.get("WORLD_SIZE", "1")
+    if world != "1":
+        raise UsageError(
+            f"WORLD_SIZE is {world}: training over several processes is not supported yet; "
+            f"start one process"
+        )
 
 
 def build_model(

@@ -13,13 +13,13 @@ from seqcl.batch import Embeddings
 from seqcl.config.preset import changed_data, data_options
 from seqcl.data.dataset import Dataset, open_dataset
 from seqcl.data.store import write_arrays
-from seqcl.errors import UsageError
+from seqcl.errors import DataError, UsageError
 from seqcl.files import atomic_write
 from seqcl.run.build import pick_device, threads
 from seqcl.run.folder import Run
 from seqcl.training.embed import embed
 
-__all__ = ["embed_sources", "open_for", "write_embeddings"]
+__all__ = ["SUFFIXES", "check_output", "embed_sources", "open_for", "write_embeddings"]
 
 Level = Literal["instance", "step"]
 SUFFIXES = (".npz", ".h5", ".parquet")
@@ -31,7 +31,14 @@ def open_for(run: Run, sources: Sequence[str], overrides: Sequence[str] = ()) ->
     `overrides` may change the `data:` section (``data.label=activity``), nothing else.
     """
     tree = changed_data(run.preset.tree()["data"], overrides)
-    return open_dataset(sources, data_options(tree), channels=run.channels)
+    dataset = open_dataset(sources, data_options(tree), channels=run.channels)
+    rate, trained = dataset.rate_hz, run.manifest["rate_hz"]
+    if rate is not None and trained is not None and abs(rate - trained) > 0.01 * trained:
+        raise DataError(
+            f"{sources[0]}: has {rate:g} Hz and the run was trained on {trained:g} Hz; "
+            f"resample the data"
+        )
+    return dataset
 
 
 def embed_sources(
@@ -58,17 +65,22 @@ def embed_sources(
     return found, dataset
 
 
-def check_suffix(out: Path) -> None:
-    """Raise UsageError unless `out` names a form that can be written."""
-    if out.suffix not in SUFFIXES:
-        raise UsageError(
-            f"--out {out}: unknown suffix {out.suffix!r}. Known: {', '.join(SUFFIXES)}"
-        )
+def check_output(option: str, path: Path | None, suffixes: Sequence[str] = ()) -> None:
+    """Raise UsageError, before any work, where `path` cannot be written in a known form."""
+    if path is None or str(path) == "-":
+        return
+    if suffixes and path.suffix not in suffixes:
+        known = ", ".join(suffixes)
+        raise UsageError(f"{option} {path}: unknown suffix {path.suffix!r}. Known: {known}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: is a folder; name a file")
 
 
 def write_embeddings(embeddings: Embeddings, out: Path) -> None:
     """Write arrays `embeddings`, `ids` and, where known, `labels` (and `lengths`, `start`)."""
-    check_suffix(out)
+    check_output("--out", out, SUFFIXES)
     arrays = _arrays(embeddings)
     if out.suffix == ".npz":
         stream = io.BytesIO()
@@ -108,6 +120,12 @@ def _parquet(embeddings: Embeddings, arrays: dict[str, Any]) -> bytes:
     columns = {"id": pa.array(ids), "embedding": flat}
     if labels is not None:
         columns["label"] = pa.array(labels)
+    if embeddings.lengths is not None:
+        columns["step"] = pa.array(np.concatenate([np.arange(n) for n in embeddings.lengths]))
+    elif embeddings.start is not None:
+        columns["start"] = pa.array(embeddings.start)
+    if embeddings.step_labels is not None:
+        columns["step_label"] = pa.array(embeddings.step_labels)
     stream = io.BytesIO()
     pq.write_table(pa.table(columns), stream)
     return stream.getvalue()

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from seqcl.batch import Embeddings
 from seqcl.data.dataset import Dataset
-from seqcl.errors import UsageError, did_you_mean
+from seqcl.data.source import Skipped
+from seqcl.errors import DataError, UsageError, did_you_mean
 from seqcl.evaluation.base import Difference, Evaluator, Row, paired_difference
 from seqcl.evaluation.labels import LabelBudget, evaluate_budget
 from seqcl.modalities.base import Baseline, NotApplicable
 from seqcl.model import Model
 from seqcl.registry import Spec, registry
-from seqcl.run.build import pick_device, prepare, threads
+from seqcl.run.build import pick_device, threads
 from seqcl.run.embedding import open_for
 from seqcl.run.folder import Run
 from seqcl.training.embed import embed
@@ -34,6 +35,8 @@ class Evaluation:
     """Of the test records, by the trained encoder."""
     test: Dataset
     notes: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    """Files and records of both splits that were passed over."""
 
 
 def evaluate(
@@ -46,6 +49,7 @@ def evaluate(
     controls: bool = True,
     overrides: Sequence[str] = (),
     device: str = "auto",
+    batch_size: int = 256,
     cpu_threads: int | None = None,
     on_system: Callable[[str], None] | None = None,
 ) -> Evaluation:
@@ -59,31 +63,53 @@ def evaluate(
         held_out = open_for(run, test, overrides)
         rows: list[Row] = []
         kept: Embeddings | None = None
-        for system, made in _systems(run, reference, held_out, device, controls):
+        for system, made in _systems(run, reference, held_out, device, batch_size, controls):
             if on_system is not None:
                 on_system(system)
             rows.extend(_rows(system, made, specs, labels))
             if system == TRAINED and not isinstance(made, str):
                 kept = made[1]
     assert kept is not None
-    notes = (*held_out.notes,)
-    return Evaluation(tuple(rows), _gains(rows), kept, held_out, notes)
+    _refuse_nothing(rows)
+    return Evaluation(
+        tuple(rows), _gains(rows), kept, held_out, _notes(reference, held_out),
+        (reference.skipped if reference else ()) + held_out.skipped,
+    )  # fmt: skip
+
+
+def _notes(reference: Dataset | None, test: Dataset) -> tuple[str, ...]:
+    if reference is None:
+        return test.notes
+    notes = (*reference.notes, *test.notes)
+    if reference.fingerprint == test.fingerprint:
+        told = "--train and --test are the same records: the scores say what was memorised"
+        notes = (told, *notes)
+    return tuple(dict.fromkeys(notes))
+
+
+def _refuse_nothing(rows: Sequence[Row]) -> None:
+    """Raise DataError where no task gave a result."""
+    reasons = dict.fromkeys(row.reason for row in rows if row.system == TRAINED)
+    if None not in reasons:
+        raise DataError("; ".join(str(reason) for reason in reasons))
 
 
 Made = tuple[Embeddings | None, Embeddings, tuple[str, ...] | None] | str
 
 
 def _systems(
-    run: Run, reference: Dataset | None, test: Dataset, device: str, controls: bool
+    run: Run,
+    reference: Dataset | None,
+    test: Dataset,
+    device: str,
+    batch_size: int,
+    controls: bool,
 ) -> Iterator[tuple[str, Made]]:
     """Yield (system, (reference, test, tasks it can do)) or (system, why there is none)."""
-    yield TRAINED, _embedded(run.model, reference, test, device)
+    yield TRAINED, _embedded(run.model, reference, test, device, batch_size)
     if not controls:
         return
-    control = run.untrained()
-    prepare(control, reference if reference is not None else test, run.seed)
-    control.scaler.load_state_dict(run.model.scaler.state_dict())
-    yield UNTRAINED, _embedded(control, reference, test, device)
+    yield UNTRAINED, _embedded(run.untrained(), reference, test, device, batch_size)
     for name in run.preset.modality.baselines:
         baseline: Baseline = registry("baselines")[name]()
         if reference is None:
@@ -97,11 +123,15 @@ def _systems(
         yield name, (*made, baseline.evaluators)
 
 
-def _embedded(model: Model, reference: Dataset | None, test: Dataset, device: str) -> Made:
+def _embedded(
+    model: Model, reference: Dataset | None, test: Dataset, device: str, batch_size: int
+) -> Made:
     target = pick_device(device)
     model = model.to(target).eval()
-    first = None if reference is None else embed(model, reference, device=target)
-    return first, embed(model, test, device=target), None
+    first = None
+    if reference is not None:
+        first = embed(model, reference, device=target, batch_size=batch_size)
+    return first, embed(model, test, device=target, batch_size=batch_size), None
 
 
 def _rows(
@@ -115,10 +145,14 @@ def _rows(
         if able is not None and spec.name not in able:
             continue
         evaluator = spec.build()
-        if labels is not None and reference is not None:
-            report = evaluate_budget(evaluator, test, reference, labels)
-        else:
-            report = evaluator(test, reference)
+        try:
+            if labels is not None and reference is not None:
+                report = evaluate_budget(evaluator, test, reference, labels)
+            else:
+                report = evaluator(test, reference)
+        except DataError as reason:
+            yield Row(system, None, str(reason), spec.name)
+            continue
         yield Row(system, report, None, spec.name)
 
 

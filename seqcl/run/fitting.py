@@ -9,11 +9,15 @@ from pathlib import Path
 import torch
 
 from seqcl.config.preset import Preset
+from seqcl.config.resolve import tree_of
+from seqcl.data.collate import collate_rows
 from seqcl.data.dataset import Dataset
 from seqcl.data.loader import Loader
+from seqcl.data.source import Skipped
 from seqcl.errors import PresetError, UsageError
 from seqcl.methods.base import Method
 from seqcl.model import Model
+from seqcl.rng import Rng
 from seqcl.run.build import build_method, build_model, prepare, sample_of
 from seqcl.run.folder import load
 from seqcl.training.closed_form import fit_embedding
@@ -37,6 +41,10 @@ class Parts:
     """None where the preset says `method: none`."""
     device: torch.device
     seed: int
+
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Return the files of training and validation data that were passed over."""
+        return self.dataset.skipped + (self.validation.skipped if self.validation else ())
 
     def loader(self) -> Loader:
         """Return the loader of training batches."""
@@ -65,13 +73,18 @@ def assemble(
     model = build_model(preset, dataset.channels, dataset.rate_hz, seed)
     prepare(model, dataset, seed)
     if init is not None:
-        _start_from(model, init)
+        _start_from(model, preset, init)
+    views = preset.views.build()
     method = None
     if preset.method is not None:
-        method = build_method(preset, model, seed).to(device)
+        method = build_method(preset, model, seed)
         _check_needs(method, dataset)
-    views = preset.views.build()
-    return Parts(preset, dataset, validation, views, model.to(device), method, device, seed)
+        _check_views(method, views, model, dataset)
+        method.to(device)
+    parts = Parts(preset, dataset, validation, views, model.to(device), method, device, seed)
+    if method is not None:
+        parts.loader()  # tells too few records before anything is written
+    return parts
 
 
 def fit(
@@ -108,16 +121,26 @@ def fit(
     return result
 
 
-def _start_from(model: Model, path: Path) -> None:
+def _start_from(model: Model, preset: Preset, path: Path) -> None:
     other = load(path)
+    theirs = (tree_of(other.preset.encoder), other.channels, other.preset.data.missing)
+    ours = (tree_of(preset.encoder), model.channels, model.missing)
+    for name, a, b in zip(("encoder", "channels", "data.missing"), theirs, ours, strict=True):
+        if a != b:
+            raise UsageError(f"--init {path}: its {name} is {a}, this run's {b}; use the same")
+    model.encoder.load_state_dict(other.model.encoder.state_dict())
+
+
+def _check_views(method: Method, views: ViewGenerator, model: Model, dataset: Dataset) -> None:
+    """Make the views of two records, so that what cannot work is told before the first step."""
+    batch = collate_rows(dataset, [0, len(dataset) - 1], model.collate())
     try:
-        model.encoder.load_state_dict(other.model.encoder.state_dict())
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise UsageError(
-            f"--init {path}: its encoder does not fit this preset's ({reason}); "
-            f"use the same encoder and channels"
-        ) from None
+        made = views(batch, model.frontend, Rng(0))
+    except ValueError as error:
+        raise PresetError(f"views: {error}") from None
+    if "two_views" in method.needs and len(made) < 2:
+        name = type(method).__name__
+        raise PresetError(f"views: make {len(made)} view of a record, and {name} needs two or more")
 
 
 def _check_needs(method: Method, dataset: Dataset) -> None:

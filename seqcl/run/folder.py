@@ -24,14 +24,16 @@ from seqcl.model import Model, load_state, save_state
 from seqcl.run.build import build_model, pick_device
 from seqcl.training.embed import embed
 
-__all__ = ["FORMAT", "Run", "load", "read_manifest", "save_model", "write_manifest"]
+__all__ = ["FORMAT", "Run", "load", "read_manifest", "save_initial", "save_model", "write_manifest"]
 
 FORMAT = 1
 """Version of the run folder's form; a newer one is refused."""
 
 _MODEL = "model.safetensors"
+_INITIAL = "initial.safetensors"
 _PRESET = "preset.yaml"
 _MANIFEST = "manifest.json"
+_KEYS = ("seed", "command", "created", "channels", "rate_hz", "init", "data")
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,7 @@ class Run:
     @cached_property
     def model(self) -> Model:
         """The trained Model, on the CPU; raises ArtefactError where the file is not whole."""
-        self.check(_MODEL)
-        model = self.untrained()
-        load_state(model, self.path / _MODEL)
-        return model.eval()
+        return self._restored(_MODEL)
 
     @property
     def seed(self) -> int:
@@ -61,8 +60,8 @@ class Run:
         return tuple(self.manifest["channels"])
 
     def untrained(self) -> Model:
-        """Return the Model as it was before training: the control row."""
-        return build_model(self.preset, self.channels, self.manifest["rate_hz"], self.seed)
+        """Return the Model as it was before the first step: the control row."""
+        return self._restored(_INITIAL)
 
     def embed(
         self,
@@ -71,7 +70,7 @@ class Run:
         level: Literal["instance", "step"] = "instance",
         device: str = "auto",
     ) -> npt.NDArray[np.float32]:
-        """Embed arrays (n, C, T), or a list of (C, T_i); NaN is missing.
+        """Embed arrays (n, C, T), or a list of (C, T_i), each record as a whole; NaN is missing.
 
         Returns (n, E), or at step level (steps of all records, E).
         """
@@ -84,16 +83,11 @@ class Run:
         target = pick_device(device)
         return embed(self.model.to(target), dataset, level=level, device=target).values
 
-    def check(self, name: str) -> None:
-        """Compare a file with its sha256 in the manifest."""
-        path = self.path / name
-        if not path.is_file():
-            raise ArtefactError(f"{path}: is missing; the run is not finished: --resume it")
-        if sha256(path) != self.manifest["files"].get(name):
-            raise ArtefactError(
-                f"{path}: its sha256 is not the manifest's; the file was changed or damaged, "
-                f"restore it or pretrain again"
-            )
+    def _restored(self, name: str) -> Model:
+        _check(self.path / name, self.manifest)
+        model = build_model(self.preset, self.channels, self.manifest["rate_hz"], self.seed)
+        load_state(model, self.path / name)
+        return model.eval()
 
 
 def load(path: str | Path) -> Run:
@@ -109,14 +103,20 @@ def load(path: str | Path) -> Run:
         raise ArtefactError(
             f"{folder}: the run is not finished; go on with 'seqcl pretrain --resume'"
         )
-    run = Run(folder, _read_preset(folder), manifest)
-    run.check(_PRESET)
-    return run
-
-
-def _read_preset(folder: Path) -> Preset:
     path = folder / _PRESET
-    return resolve_preset(read_yaml(path), str(path))
+    _check(path, manifest)
+    return Run(folder, resolve_preset(read_yaml(path), str(path)), manifest)
+
+
+def _check(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Compare a file with its sha256 in the manifest."""
+    if not path.is_file():
+        raise ArtefactError(f"{path}: is missing; restore it or pretrain again")
+    if sha256(path) != manifest["files"].get(path.name):
+        raise ArtefactError(
+            f"{path}: its sha256 is not the manifest's; the file was changed or damaged, "
+            f"restore it or pretrain again"
+        )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -125,6 +125,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         form = int(manifest["format"])
+        missing = [] if form > FORMAT else [key for key in _KEYS if key not in manifest]
     except FileNotFoundError:
         raise ArtefactError(f"{folder}: has no {_MANIFEST}; it is not a run folder") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -135,6 +136,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ArtefactError(
             f"{path}: format {form} is newer than this seqcl knows ({FORMAT}); upgrade seqcl"
         )
+    if missing:
+        raise ArtefactError(f"{path}: has no {', '.join(missing)}; restore it or pretrain again")
     return dict(manifest)
 
 
@@ -158,4 +161,9 @@ def write_manifest(folder: Path, facts: Mapping[str, Any], files: Sequence[str] 
 def save_model(folder: Path, model: Model, facts: Mapping[str, Any]) -> None:
     """Write model.safetensors, then the manifest that says it is whole."""
     save_state(model, folder / _MODEL)
-    write_manifest(folder, facts, (_PRESET, _MODEL))
+    write_manifest(folder, facts, (_PRESET, _INITIAL, _MODEL))
+
+
+def save_initial(folder: Path, model: Model) -> None:
+    """Write the Model as it is before training, for the control row."""
+    save_state(model, folder / _INITIAL)

@@ -13,12 +13,12 @@ from seqcl.batch import Batch
 from seqcl.config.preset import load_preset
 from seqcl.data.collate import Collate, collate_rows
 from seqcl.data.dataset import Dataset, open_dataset
-from seqcl.errors import UsageError
 from seqcl.files import atomic_write
 from seqcl.model import Model
 from seqcl.report.picture import Panel, draw_panels
 from seqcl.rng import Rng
 from seqcl.run.build import build_model, prepare
+from seqcl.run.embedding import check_output
 
 __all__ = ["draw_views"]
 
@@ -33,8 +33,7 @@ def draw_views(
     seed: int = 0,
 ) -> int:
     """Write a picture (.svg, .html) or the arrays (.npz); returns how many records it shows."""
-    if out.suffix not in (".svg", ".html", ".npz"):
-        raise UsageError(f"--out {out}: unknown suffix {out.suffix!r}. Known: .html, .npz, .svg")
+    check_output("--out", out, (".html", ".npz", ".svg"))
     preset = load_preset(preset_name, overrides)
     generator = preset.views.build()
     dataset = open_dataset(sources, preset.data, extra_steps=generator.extra_steps)

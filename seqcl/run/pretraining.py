@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from seqcl.config.preset import Preset, load_preset
-from seqcl.config.yaml import read_yaml
 from seqcl.data.dataset import Dataset, open_dataset
 from seqcl.data.source import Skipped
-from seqcl.errors import PresetError, UsageError
-from seqcl.files import atomic_write, locked, sweep
-from seqcl.run.build import pick_device, threads
+from seqcl.files import atomic_write, locked, sha256, sweep
+from seqcl.run.build import pick_device, refuse_many_processes, threads
 from seqcl.run.fitting import Parts, assemble, fit
-from seqcl.run.folder import read_manifest, save_model, write_manifest
+from seqcl.run.folder import save_initial, save_model, write_manifest
+from seqcl.run.resuming import open_folder, refuse_changes
 from seqcl.training.estimate import Estimate, estimate
 from seqcl.training.loop import TrainResult
-from seqcl.training.sinks import JsonlSink, Sink
+from seqcl.training.sinks import JsonlSink, Sink, TensorBoardSink
 
 __all__ = ["DryRun", "PretrainResult", "Settings", "dry_run", "pretrain"]
 
@@ -35,6 +34,9 @@ class Settings:
     device: str = "auto"
     threads: int | None = None
     init: Path | None = None
+    """A run whose encoder is started from."""
+    tensorboard: bool = False
+    """Whether TensorBoard events are written too (extra `track`)."""
     command: str = ""
 
 
@@ -77,24 +79,29 @@ def pretrain(
     """
     if isinstance(preset, str):
         preset = load_preset(preset, settings.overrides)
-    resume, notes = _open_folder(out, resume)
+    refuse_many_processes()
+    resume, notes = open_folder(out, resume)
     with locked(out), threads(settings.threads):
+        sweep(out)
         parts = _assemble(preset, settings)
         notes += tuple(parts.dataset.notes)
         facts = _facts(parts.dataset, settings, notes)
         if resume:
-            _refuse_changes(out, preset, facts)
+            refuse_changes(out, preset, facts)
         else:
             atomic_write(out / "preset.yaml", preset.yaml())
+            save_initial(out, parts.model)
             write_manifest(out, facts)
-        _write_skipped(out, parts.dataset)
+        _write_skipped(out, parts)
         for text in notes:
             for sink in sinks:
                 sink.on_note(text)
-        everything = (JsonlSink(out / "metrics.jsonl"), *sinks)
+        everything: list[Sink] = [JsonlSink(out / "metrics.jsonl"), *sinks]
+        if settings.tensorboard:
+            everything.append(TensorBoardSink(out / "tensorboard"))
         result = fit(parts, folder=out, resume=resume, max_minutes=max_minutes, sinks=everything)
         save_model(out, parts.model, {**facts, "train": _train_facts(result)})
-    return PretrainResult(out, result, tuple(parts.dataset.skipped), notes)
+    return PretrainResult(out, result, parts.skipped(), notes)
 
 
 def dry_run(preset: str | Preset, settings: Settings) -> DryRun:
@@ -129,29 +136,10 @@ def _assemble(preset: Preset, settings: Settings) -> Parts:
     )  # fmt: skip
 
 
-def _open_folder(out: Path, resume: bool) -> tuple[bool, tuple[str, ...]]:
-    """Return whether there is something to resume, with a note where resuming starts afresh."""
-    begun = (out / "manifest.json").exists()
-    if out.exists() and any(out.iterdir()) and not resume:
-        raise UsageError(f"--out {out}: exists already; choose another folder, or --resume it")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: is a file; give a folder")
-    if resume and begun and "files" in read_manifest(out):
-        raise UsageError(f"--resume {out}: the run is finished; nothing is left to train")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "lock").touch()
-    except OSError as error:
-        raise UsageError(f"--out {out}: cannot be written ({error.strerror})") from None
-    sweep(out)
-    if resume and not begun:
-        return False, (f"--resume: {out} holds no run yet; starting one",)
-    return resume, ()
-
-
 def _facts(data: Dataset, settings: Settings, notes: tuple[str, ...]) -> dict[str, Any]:
     return {
         "seed": settings.seed,
+        "init": None if settings.init is None else sha256(settings.init / "model.safetensors"),
         "command": settings.command,
         "channels": list(data.channels),
         "rate_hz": data.rate_hz,
@@ -168,41 +156,19 @@ def _facts(data: Dataset, settings: Settings, notes: tuple[str, ...]) -> dict[st
 
 def _train_facts(result: TrainResult | None) -> dict[str, Any]:
     if result is None:
-        return {}
-    return {"steps": result.steps, "seconds": result.seconds, "weights_moved": result.weights_moved}
+        return {"stopped": "done", "steps": 0, "seconds": 0.0, "weights_moved": 0.0}
+    return {
+        "steps": result.steps,
+        "stopped": result.stopped,
+        "seconds": result.seconds,
+        "weights_moved": result.weights_moved,
+    }
 
 
-def _refuse_changes(out: Path, preset: Preset, facts: dict[str, Any]) -> None:
-    """Compare with the run in `out`; raises PresetError with each difference."""
-    before, now = read_manifest(out), facts
-    changes = [
-        f"{name} was {before[name]!r}, now {now[name]!r}"
-        for name in ("seed", "channels")
-        if before[name] != now[name]
-    ]
-    if before["data"]["fingerprint"] != now["data"]["fingerprint"]:
-        changes.append("the training data is not the same")
-    changes += differences(read_yaml(out / "preset.yaml"), preset.tree())
-    if changes:
-        lead = f"--resume {out}: "
-        raise PresetError([lead + text for text in changes] + [lead + "use another --out instead"])
-
-
-def differences(before: Any, now: Any, where: str = "") -> list[str]:
-    """Return where two trees differ, one line each."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        return [
-            line
-            for key in dict.fromkeys([*before, *now])
-            for line in differences(before.get(key), now.get(key), f"{where}.{key}".lstrip("."))
-        ]
-    return [] if before == now else [f"{where} was {before!r}, now {now!r}"]
-
-
-def _write_skipped(out: Path, dataset: Dataset) -> None:
-    if not dataset.skipped:
-        return
+def _write_skipped(out: Path, parts: Parts) -> None:
+    """List the files that were passed over, where there are any."""
     lines = [
-        json.dumps({"path": str(item.path), "reason": item.reason}) for item in dataset.skipped
+        json.dumps({"path": str(item.path), "reason": item.reason}) for item in parts.skipped()
     ]
-    atomic_write(out / "skipped.jsonl", "\n".join(lines) + "\n")
+    if lines:
+        atomic_write(out / "skipped.jsonl", "\n".join(lines) + "\n")

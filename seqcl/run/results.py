@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from seqcl.evaluation.table import ResultTable, metric_title, table_of
 from seqcl.files import atomic_write
 from seqcl.run.evaluating import TRAINED, Evaluation
 
-__all__ = ["evaluation_tables", "gain_sentence", "to_json", "write_predictions"]
+__all__ = ["evaluation_tables", "gain_sentence", "to_json", "write_json", "write_predictions"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -56,6 +57,11 @@ def to_json(result: Evaluation) -> dict[str, Any]:
         },
         "notes": list(result.notes),
     }  # fmt: skip
+
+
+def write_json(result: Evaluation, path: Path) -> None:
+    """Write `to_json` to a file."""
+    atomic_write(path, json.dumps(to_json(result), indent=2) + "\n")
 
 
 def write_predictions(result: Evaluation, path: Path) -> None:

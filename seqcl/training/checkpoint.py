@@ -83,14 +83,14 @@ class Checkpoints:
             _retire(final)
             temporary.rename(final)
             fsync_folder(self.folder)
+            for old in self.paths()[: -self.keep]:
+                _retire(old)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise TrainingError(
                 f"{final}: the checkpoint cannot be written ({error.strerror}); "
                 f"{self.last_good()}; free space, then --resume"
             ) from error
-        for old in self.paths()[: -self.keep]:
-            _retire(old)
         return final
 
     def load(self) -> tuple[Checkpoint | None, list[str]]:
@@ -149,6 +149,7 @@ def _retire(folder: Path) -> None:
     """Remove a checkpoint: renamed first, so that a kill leaves a stray, not half of one."""
     if folder.exists():
         stray = folder.with_name(f"{folder.name}.old{_TEMPORARY}")
+        shutil.rmtree(stray, ignore_errors=True)  # of a removal that did not get to its end
         folder.rename(stray)
         shutil.rmtree(stray, ignore_errors=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -12,8 +13,13 @@ from seqcl.metrics.collapse import alignment, rankme, relative_std, uniformity
 
 __all__ = ["Diagnostics", "Movement"]
 
+Floats = npt.NDArray[np.float32]
+
 _LARGEST = 512
 """Records that are watched: enough for a rank of some hundreds, a fraction of a step's time."""
+
+_AT_ONCE = 64
+"""Records encoded together: less memory than a training step takes."""
 
 _LEAST_STD = 0.5
 _LEAST_RANK = 0.25
@@ -42,7 +48,7 @@ class Diagnostics:
         was_training = method.training
         method.eval()
         with torch.no_grad():
-            pooled = [encoded.pooled.float().cpu().numpy() for encoded in method.encode(self.views)]
+            pooled = self._pooled(method)
         method.train(was_training)
         first, last = pooled[0], pooled[min(1, len(pooled) - 1)]
         if not (np.isfinite(first).all() and np.isfinite(last).all()):
@@ -55,6 +61,15 @@ class Diagnostics:
         }
         self.untrained = self.untrained or measured
         return measured
+
+    def _pooled(self, method: Method) -> list[Floats]:
+        """Return (N, D) of each view, encoded in slices."""
+        parts = []
+        for start in range(0, len(self.views[0]), _AT_ONCE):
+            rows = slice(start, start + _AT_ONCE)
+            encoded = method.encode(tuple(view[rows] for view in self.views))
+            parts.append([each.pooled.float().cpu().numpy() for each in encoded])
+        return [np.concatenate(view) for view in zip(*parts, strict=True)]
 
     def warnings(self, measured: dict[str, float]) -> list[str]:
         """Say in words what collapsed since the start and what to change; [] if nothing did."""

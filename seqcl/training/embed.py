@@ -132,8 +132,11 @@ def _described(dataset: Dataset, parts: list[Tensor], level: str) -> Embeddings:
 
 
 def _step_labels(dataset: Dataset) -> Ints | None:
-    """Return the labels of all steps, one record after another, where the data have them."""
-    if dataset.record(0).step_labels is None:
-        return None
+    """Return the labels of all steps, -1 = unknown, where any record has them; else None."""
     labels = [dataset.record(row).step_labels for row in range(len(dataset))]
-    return np.concatenate([part for part in labels if part is not None])
+    if all(part is None for part in labels):
+        return None
+    unknown = [np.full(length, -1, np.int64) for length in dataset.lengths.tolist()]
+    return np.concatenate(
+        [lack if part is None else part for part, lack in zip(labels, unknown, strict=True)]
+    )

@@ -44,13 +44,14 @@ class Interrupts:
 
 
 @contextmanager
-def interruptible() -> Iterator[Interrupts]:
+def interruptible(caught: bool = True) -> Iterator[Interrupts]:
     """Catch signals inside the block and put the handlers back after it.
 
-    Outside the main thread, where Python installs no handlers, nothing is caught.
+    Nothing is caught where `caught` is False, nor outside the main thread, where Python installs
+    no handlers.
     """
     interrupts = Interrupts()
-    if threading.current_thread() is not threading.main_thread():
+    if not caught or threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
     before = {each: signal.signal(each, interrupts._handle) for each in _SIGNALS}

@@ -92,7 +92,8 @@ def train(
         TrainingError: a loss or gradient that is not finite, a disk that is full.
         PresetError: batches below what the method needs.
         UsageError, ArtefactError: a checkpoint of another run; none that is whole.
-        Interrupted: SIGINT or SIGTERM came; the checkpoint is written.
+        Interrupted: SIGINT or SIGTERM came; the checkpoint is written. Without `folder` there is
+            nothing to go on from: signals do what they do elsewhere.
     """
     device = torch.device(device)
     _check_batch(method, loader, options)
@@ -114,7 +115,7 @@ def train(
     with (
         own_random_state(device),
         mixed_precision(method, device, options.precision),
-        interruptible() as interrupts,
+        interruptible(folder is not None) as interrupts,
         closing(journal),
     ):
         step = journal.begin(resume)

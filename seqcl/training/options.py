@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Lt
 
 from seqcl.data.samplers import Sampler
-from seqcl.errors import PresetError
 from seqcl.registry import Spec
 
 __all__ = ["TrainingOptions"]
@@ -21,7 +20,7 @@ _STEPS = 400
 class TrainingOptions:
     """How long and how a method is trained.
 
-    Raises PresetError where two options contradict each other.
+    Raises ValueError where two options contradict each other.
     """
 
     epochs: Annotated[int, Ge(1)] | None = None
@@ -62,16 +61,14 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         faults = []
         if self.epochs is not None and self.steps is not None:
-            faults.append(
-                f"training: epochs={self.epochs} and steps={self.steps} are both set; keep one"
-            )
+            faults.append(f"epochs={self.epochs} and steps={self.steps} are both set; keep one")
         if self.batch_size % self.accumulate:
             faults.append(
-                f"training: batch_size={self.batch_size} cannot be split into accumulate="
+                f"batch_size={self.batch_size} cannot be split into accumulate="
                 f"{self.accumulate} equal parts; make it a multiple"
             )
         if faults:
-            raise PresetError(faults)
+            raise ValueError("; ".join(faults))
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Return the optimizer steps of the whole training.

@@ -15,6 +15,8 @@ from seqcl.methods.base import Loss, Method
 
 __all__ = ["backward", "clip_gradient", "own_random_state", "seed_torch", "weights_finite"]
 
+_HOST = torch.device("cpu")
+
 
 def backward(method: Method, views: tuple[Batch, ...], parts: int, key: tuple[int, ...]) -> Loss:
     """Add the gradient of the loss to the weights; returns the loss, detached.
@@ -34,7 +36,7 @@ def backward(method: Method, views: tuple[Batch, ...], parts: int, key: tuple[in
     losses: list[Loss] = []
     shares: list[float] = []
     for part, (first, stop) in enumerate(pairwise(bounds)):
-        seed_torch(*key, part)
+        seed_torch(*key, part, device=views[0].values.device)
         rows = slice(first, stop)
         loss = method(views if parts == 1 else tuple(view[rows] for view in views))
         share = (stop - first) / count
@@ -58,15 +60,22 @@ def weights_finite(module: nn.Module) -> bool:
     return bool(torch.nn.utils.get_total_norm(list(module.parameters())).isfinite())
 
 
-def seed_torch(*key: int) -> None:
-    """Seed torch's global generators from (seed, …), so that no state needs to be saved."""
+def seed_torch(*key: int, device: torch.device = _HOST) -> None:
+    """Seed torch's generators of the host and of `device` from (seed, …): no state to save.
+
+    Not ``torch.manual_seed``: that seeds every GPU, those that others work on too.
+    """
     sequence = np.random.SeedSequence(key[0], spawn_key=key[1:])
-    torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+    seed = int(sequence.generate_state(1, np.uint64)[0])
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
 
 
 @contextmanager
 def own_random_state(device: torch.device) -> Iterator[None]:
-    """Leave torch's generators as they were, and take deterministic convolutions on CUDA."""
+    """Leave the generators that `seed_torch` seeds as they were; deterministic convolutions."""
     before = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True
     try:

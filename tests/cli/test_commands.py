@@ -45,7 +45,7 @@ def test_a_run_holds_what_is_promised(run: Path) -> None:
     assert manifest["format"] == 1
     assert manifest["channels"] == ["c0", "c1"]
     assert manifest["label_names"] == ["fast", "slow"]
-    assert set(manifest["files"]) == {"preset.yaml", "model.safetensors"}
+    assert set(manifest["files"]) == {"preset.yaml", "initial.safetensors", "model.safetensors"}
     assert manifest["train"]["weights_moved"] > 0
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 12
@@ -167,3 +167,16 @@ def test_report_list_describe_schema_and_doctor(run: Path, seqcl: Seqcl, tmp_pat
     checks = seqcl("doctor").stdout
     assert "FAIL" not in checks
     assert "one step of preset 'series'" in checks
+
+
+def test_the_control_is_the_encoder_before_the_first_step(
+    run: Path, seqcl: Seqcl, waves: Path, tmp_path: Path
+) -> None:
+    seqcl("pretrain", "series", "--data", waves, "--out", "two", "--init", run,
+          "--set", "training.steps=2", *SMALL)  # fmt: skip
+    begun, first = (
+        library.load(tmp_path / "two").untrained().encoder,
+        library.load(run).model.encoder,
+    )
+    for a, b in zip(begun.parameters(), first.parameters(), strict=True):
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())

@@ -116,12 +116,11 @@ def test_a_bad_table_is_told_with_its_place(
     assert message in told
 
 
-def test_a_gap_in_time_is_never_spanned_by_a_window(seqcl: Seqcl, tmp_path: Path) -> None:
+def test_a_gap_in_time_is_told(seqcl: Seqcl, tmp_path: Path) -> None:
     days = [*range(1, 21), *range(51, 71)]
     rows = [f"{np.datetime64('2024-01-01') + day},{day % 5}" for day in days]
     csv(tmp_path / "a.csv", "time,flow", rows)
-    done = seqcl("inspect", "a.csv", "--set", "data.window=10")
-    assert "records    4" in done.stderr
+    assert "gap" in seqcl("inspect", "a.csv", "--set", "data.window=10").stderr
 
 
 def test_a_pickle_is_never_loaded(seqcl: Seqcl, tmp_path: Path) -> None:
@@ -269,3 +268,91 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 def test_resume_without_a_run_starts_one_and_says_so(seqcl: Seqcl, waves: Path) -> None:
     done = seqcl("pretrain", "series", "--data", waves, "--out", "new", "--resume", *STEPS, *SMALL)
     assert "starting one" in done.stderr
+
+
+def test_the_first_mistake_does_not_block_the_second_try(seqcl: Seqcl, waves: Path) -> None:
+    pretrain(seqcl, waves, "--set", "data.columns=[nothing]", code=4)
+    seqcl("pretrain", "series", "--data", waves, "--out", "run", *STEPS, *SMALL)
+
+
+def test_a_single_record_cannot_be_contrasted(seqcl: Seqcl, tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", X=np.zeros((1, 1, 32), np.float32))
+    assert "at least 2" in pretrain(seqcl, "one.npz", code=4)
+
+
+def test_a_generator_that_cannot_work_is_a_fault_of_the_preset(seqcl: Seqcl, waves: Path) -> None:
+    assert "needs two or more" in pretrain(seqcl, waves, "--set", "views.views=1", code=2)
+    told = pretrain(seqcl, waves, "--set", "views={multi_crop: {local_fraction: 0.9}}", code=2)
+    assert "internal" not in told
+
+
+def test_output_that_cannot_be_written_is_told_before_the_work(seqcl: Seqcl, waves: Path) -> None:
+    seqcl("pretrain", "series", "--data", waves, "--out", "run", *STEPS, *SMALL)
+    assert "no folder" in seqcl("embed", "run", "--data", waves, "--out", "no/e.npz", code=2).stderr
+    done = seqcl("evaluate", "run", "--test", waves, "--report", "page.txt", code=2)
+    assert "unknown suffix '.txt'" in done.stderr
+
+
+def test_training_and_testing_on_the_same_records_is_told(seqcl: Seqcl, waves: Path) -> None:
+    seqcl("pretrain", "series", "--data", waves, "--out", "run", *STEPS, *SMALL)
+    done = seqcl("evaluate", "run", "--train", waves, "--test", waves, "--task", "knn",
+                 "--no-controls")  # fmt: skip
+    assert "memorised" in done.stderr
+
+
+def test_a_task_that_cannot_run_leaves_the_others(seqcl: Seqcl, waves: Path) -> None:
+    seqcl("pretrain", "series", "--data", waves, "--out", "run", *STEPS, *SMALL)
+    done = seqcl("evaluate", "run", "--test", waves, "--no-controls")
+    assert "ARI" in done.stdout
+    assert "–" in done.stdout
+    seqcl("evaluate", "run", "--test", waves, "--task", "linear", "--no-controls", code=4)
+
+
+def test_skipped_records_are_listed_by_every_command(
+    seqcl: Seqcl, waves: Path, tmp_path: Path
+) -> None:
+    seqcl("pretrain", "series", "--data", waves, "--out", "run", *STEPS, *SMALL)
+    X = np.load(waves)["X"]
+    X[3] = np.nan
+    np.savez(tmp_path / "gap.npz", X=X)
+    done = seqcl("embed", "run", "--data", "gap.npz", "--out", "e.npz", code=3)
+    assert "skipped: " in done.stderr
+    assert "gap.npz#3" in done.stderr
+
+
+def test_another_sampling_rate_is_refused(seqcl: Seqcl, tmp_path: Path) -> None:
+    for name, step in (("fast.csv", 1), ("slow.csv", 2)):
+        rows = [f"{np.datetime64('2024-01-01T00:00:00') + i * step},{i % 7}" for i in range(128)]
+        csv(tmp_path / name, "time,flow", rows)
+    seqcl("pretrain", "series", "--data", "fast.csv", "--out", "run", *STEPS, *SMALL,
+          "--set", "data.window=16")  # fmt: skip
+    told = seqcl("embed", "run", "--data", "slow.csv", "--out", "e.npz", code=4).stderr
+    assert "0.5 Hz" in told
+
+
+def test_several_processes_are_refused_until_they_work(
+    seqcl: Seqcl, waves: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "seqcl",
+        "pretrain",
+        "series",
+        "--data",
+        str(waves),
+        "--out",
+        "r",
+    ]
+    env = {**os.environ, "WORLD_SIZE": "2"}
+    done = subprocess.run(command, cwd=waves.parent, env=env, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "WORLD_SIZE is 2" in done.stderr
+
+
+def test_a_run_that_ran_out_of_time_can_be_resumed(seqcl: Seqcl, waves: Path) -> None:
+    more = ("--set", "training.steps=50", *SMALL)
+    seqcl("pretrain", "series", "--data", waves, "--out", "run", "--max-minutes", "0.0001", *more)
+    seqcl("embed", "run", "--data", waves, "--out", "e.npz")
+    seqcl("pretrain", "series", "--data", waves, "--out", "run", "--resume", *more)
+    assert "finished" in pretrain(seqcl, waves, "--resume", code=2)

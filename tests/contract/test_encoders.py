@@ -16,7 +16,7 @@ from seqcl.encoders.base import Encoder
 from seqcl.registry import registry
 from seqcl.rng import Rng
 
-NAMES = [name for name in sorted(registry("encoders")) if registry("encoders")[name].layout == "CT"]
+NAMES = sorted(registry("encoders"))
 TOLERANCE = 1e-5
 """What the contract allows; other batch shapes already change the last bits of a product."""
 

@@ -23,7 +23,7 @@ def plain(series: list[np.ndarray], missing: Missing) -> tuple[np.ndarray, np.nd
     values, mask = np.zeros((len(series), width, longest)), np.zeros((len(series), longest), bool)
     for row, part in enumerate(series):
         for step in range(part.shape[1]):
-            mask[row, step] = not np.isnan(part[:, step]).all()
+            mask[row, step] = missing != "zero" or not np.isnan(part[:, step]).all()
             for channel in range(channels):
                 value = part[channel, step]
                 seen = part[channel][~np.isnan(part[channel])]
@@ -70,8 +70,10 @@ def test_a_batch_is_that_of_the_plain_loop(missing: Missing, lengths: tuple[int,
     batch = collate_rows(dataset, range(len(series)), collate(missing))
     values, mask = plain(series, missing)
     np.testing.assert_array_equal(batch.values.numpy(), values.astype(np.float32))
-    assert batch.mask is not None
-    np.testing.assert_array_equal(batch.mask.numpy(), mask)
+    np.testing.assert_array_equal(
+        np.ones_like(mask) if batch.mask is None else batch.mask.numpy(), mask
+    )
+    assert (batch.mask is None) == mask.all()
     if len(set(lengths)) > 1:
         assert batch.host_lengths == lengths
         assert batch.lengths is not None
@@ -97,7 +99,7 @@ def test_a_complete_batch_of_equal_lengths_has_neither_mask_nor_lengths() -> Non
         batch = collate_rows(dataset, [1, 2], collate(missing))
         assert batch.mask is batch.lengths is batch.host_lengths is None
         assert batch.labels is batch.groups is batch.start is None
-        assert batch.values.shape[1] == collate(missing).out_channels(3)
+        assert batch.values.shape[1] == (6 if missing == "indicator" else 3)
     assert batch.values[:, 3:].eq(0).all()  # the indicators of the last one
 
 
@@ -161,3 +163,13 @@ def test_records_bring_their_rate_and_groups() -> None:
     assert batch.start.tolist() == [7]
     assert batch.groups is not None
     assert batch.groups.tolist() == [1]
+
+
+def test_what_fills_a_step_without_any_value_reaches_the_encoder_unless_it_is_zero() -> None:
+    dataset = dataset_from_arrays(np.array([[[1.0, NAN, 2.0]]]))
+    found = {mode: collate_rows(dataset, [0], Collate(Scaler(1), mode)) for mode in MODES}
+    assert found["zero"].mask is not None
+    assert found["zero"].mask.tolist() == [[True, False, True]]
+    assert found["hold"].mask is found["indicator"].mask is None
+    assert found["hold"].values.tolist() == [[[1, 1, 2]]]
+    assert found["indicator"].values.tolist() == [[[1, 0, 2], [0, 1, 0]]]

@@ -97,12 +97,6 @@ def test_a_worker_can_be_spawned(stored: Dataset, dataset: Dataset) -> None:
         assert torch.equal(copy[(2, 1)].values, reading[(2, 1)].values)
 
 
-def test_the_last_batch_of_an_epoch_is_smaller_where_none_is_dropped(dataset: Dataset) -> None:
-    made = loader(dataset, drop_last=False)
-    assert made.steps_per_epoch == 5
-    assert [len(batch) for batch in take(made, 6)] == [5, 5, 5, 5, 3, 5]
-
-
 def test_fewer_records_than_a_batch_are_one_batch_of_all(dataset: Dataset) -> None:
     made = loader(dataset, batch_size=64)
     assert (made.steps_per_epoch, made.batch_size) == (1, 23)

@@ -22,3 +22,8 @@ def test_annotations_resolve_and_carry_the_ranges() -> None:
     for wrong in ({"window": 0}, {"hop": -1}, {"max_skipped": 1.5}, {"missing": "mean"}):
         with pytest.raises(ValidationError):
             adapter.validate_python(wrong)
+
+
+def test_a_hop_without_a_window_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"hop=4 has no window to move; set data\.window too"):
+        DataOptions(hop=4)

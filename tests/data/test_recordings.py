@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqcl.batch import Entry
-from seqcl.data.recordings import RecordingsBuilder, sorted_labels
+from seqcl.batch import Entry, sorted_labels
+from seqcl.data.recordings import RecordingsBuilder
 
 ENTRIES = [
     Entry(Path("a.csv"), "a.csv", 10, ("x", "y"), 50.0, "walk", "anna", None, True),

@@ -127,7 +127,7 @@ def test_a_channel_without_any_value_is_named_with_its_rows(mode: Scaling) -> No
     dataset = dataset_from_arrays(X, ids=["pump7", "b", "c"], channels=["p", "flow", "t"])
     with pytest.raises(
         DataError,
-        match=r"pump7: channel 'flow' is missing in all 15 rows .*data\.columns=p,t, or set "
+        match=r"pump7: channel 'flow' is missing in all 15 rows .*data\.columns=\[p,t\], or set "
         r"data\.missing=hold",
     ):
         Scaler(3, mode=mode).fit(dataset)

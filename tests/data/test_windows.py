@@ -43,7 +43,6 @@ def test_without_a_window_a_row_is_a_whole_recording() -> None:
     span = windows.locate(np.array([1, 0]))
     assert (span.recording.tolist(), span.start.tolist()) == ([1, 0], [0, 0])
     assert span.length.tolist() == [3, 5]
-    assert windows.max_length == 5
 
 
 def test_spans_of_a_recording_agree_with_locate() -> None:

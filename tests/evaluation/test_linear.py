@@ -209,7 +209,7 @@ def test_a_fit_that_did_not_converge_is_told_and_not_warned(blobs, monkeypatch) 
 def test_folds_are_stratified_and_every_class_is_always_trained_on(counts) -> None:
     codes = np.repeat(np.arange(len(counts)), counts)
     ids = [f"r{row}" for row in range(len(codes))]
-    fold = choice.folds(ids, codes, 0)
+    fold = choice.folds(ids, np.arange(len(ids)), codes, 0)
     assert (fold >= -1).sum() <= choice.MAX_RECORDS + 2 * len(counts)
     for code, count in enumerate(counts):
         of_class = fold[codes == code]
@@ -225,5 +225,30 @@ def test_folds_follow_the_ids_and_not_the_order_of_the_records() -> None:
     codes = np.arange(50) % 3
     ids = np.array([f"r{row}" for row in range(50)])
     order = np.random.default_rng(0).permutation(50)
-    fold = choice.folds(ids, codes, 0)
-    assert (choice.folds(ids[order], codes[order], 0) == fold[order]).all()
+    fold = choice.folds(ids, np.arange(len(ids)), codes, 0)
+    assert (choice.folds(ids[order], np.arange(50), codes[order], 0) == fold[order]).all()
+
+
+def test_the_records_of_a_unit_are_in_one_fold_and_every_class_is_always_trained_on() -> None:
+    rng = np.random.default_rng(0)
+    units = rng.integers(0, 12, 200)
+    codes = (units + (rng.random(200) < 0.1)) % 3
+    codes[units == 0] = 3  # a class of one unit
+    fold = choice.folds([f"r{row}" for row in range(200)], units, codes, 0)
+    for unit in range(1, 12):
+        assert len(set(fold[units == unit].tolist()) - {-1}) == 1
+    assert set(fold[codes == 3].tolist()) == {-1}
+    for number in range(fold.max() + 1):
+        assert (fold == number).any()
+        assert set(codes[fold != number].tolist()) == {0, 1, 2, 3}
+
+
+def test_classes_of_one_recording_each_leave_nothing_to_hold_out(blobs) -> None:
+    found = blobs(60, 0)
+    windows = replace(
+        found,
+        ids=tuple(f"{label}@{row}" for row, label in enumerate(found.labels)),
+        start=np.arange(60),
+    )
+    chosen = Linear()(blobs(30, 1, "t"), windows).details["chosen"]
+    assert chosen["accuracy"] is None

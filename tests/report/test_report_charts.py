@@ -1,8 +1,17 @@
 import numpy as np
 import pytest
+import torch
 
+from seqcl.batch import Batch, Encoded
 from seqcl.report import Chart, Line
 from seqcl.report.charts import chart_payload, curve_charts
+from seqcl.report.figures import chart_figure
+from seqcl.training.diagnostics import Diagnostics
+
+
+class Unchanging(torch.nn.Module):
+    def encode(self, views: tuple[Batch, ...]) -> list[Encoded]:
+        return [Encoded(view.values[:, :, 0], None, None, view) for view in views]
 
 
 def test_each_number_becomes_a_chart_over_its_own_steps() -> None:
@@ -45,3 +54,12 @@ def test_lines_of_unequal_parts_are_refused() -> None:
 def test_a_logarithmic_axis_needs_positive_places() -> None:
     with pytest.raises(ValueError, match="chart 'few': x must be above 0"):
         Chart(title="few", x_label="labels", lines=(Line(name="a", x=[0], y=[1]),), log_x=True)
+
+
+def test_every_measure_of_the_diagnostics_is_explained() -> None:
+    method = Unchanging()
+    views = (Batch(torch.randn(8, 4, 1), torch.arange(8)),) * 2
+    for name in Diagnostics(views).measure(method):  # type: ignore[arg-type]
+        line = Line(name=name, x=[0], y=[1.0])
+        framed = chart_figure(Chart(title=name, x_label="step", lines=(line,)), 0)
+        assert "</output><small>" in framed, name

@@ -154,3 +154,22 @@ def test_kill_9_at_any_sync_while_saving_leaves_a_whole_checkpoint(tmp_path, cal
     assert loaded.step == (2 if call == 6 else 1)  # the sixth sync comes after the rename
     assert notes == []
     assert not list(folder.glob("*.tmp"))
+
+
+def test_what_an_earlier_removal_left_does_not_hinder_the_next(checkpoints):
+    checkpoints.save(example(1))
+    stray = checkpoints.folder / "step-00000001.old.tmp"
+    stray.mkdir()
+    (stray / "facts.json").write_text("{}")
+    for step in (2, 3):
+        checkpoints.save(example(step))
+    assert names(checkpoints) == ["step-00000002", "step-00000003"]
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_is_an_error_of_one_line(checkpoints):
+    checkpoints.save(example(1))
+    checkpoints.save(example(2))
+    (checkpoints.folder / "step-00000001.old.tmp").write_text("in the way")
+    with pytest.raises(TrainingError, match="the last good one is .*step-00000003; free space"):
+        checkpoints.save(example(3))
+    assert checkpoints.load()[0].step == 3

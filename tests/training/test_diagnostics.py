@@ -4,6 +4,7 @@ from toy_training import CHANNELS, Collecting, Toy, same_bits
 
 from seqcl.metrics.collapse import alignment, rankme, relative_std, uniformity
 from seqcl.rng import Rng
+from seqcl.training import diagnostics
 from seqcl.training.diagnostics import Diagnostics, Movement
 from seqcl.views.frontend import IdentityFrontend
 
@@ -49,11 +50,11 @@ def test_at_most_512_records_are_watched(toy, views):
 
 
 def test_a_collapsed_embedding_is_told_with_what_to_change(toy, views):
-    diagnostics = Diagnostics(views)
-    assert diagnostics.warnings(diagnostics.measure(toy.method)) == []
+    watching = Diagnostics(views)
+    assert watching.warnings(watching.measure(toy.method)) == []
     with torch.no_grad():
         toy.method.encoder.conv.weight.zero_()
-    (text,) = diagnostics.warnings(diagnostics.measure(toy.method))
+    (text,) = watching.warnings(watching.measure(toy.method))
     assert text.startswith(
         "the embedding is collapsing: records differ less and less (relative_std"
     )
@@ -61,10 +62,10 @@ def test_a_collapsed_embedding_is_told_with_what_to_change(toy, views):
 
 
 def test_lost_dimensions_are_told_with_what_to_change():
-    diagnostics = Diagnostics(())
-    diagnostics.untrained = {"relative_std": 0.1, "rankme": 20.0}
-    assert diagnostics.warnings({"relative_std": 0.3, "rankme": 6.0}) == []
-    (text,) = diagnostics.warnings({"relative_std": 0.3, "rankme": 4.0})
+    watching = Diagnostics(())
+    watching.untrained = {"relative_std": 0.1, "rankme": 20.0}
+    assert watching.warnings({"relative_std": 0.3, "rankme": 6.0}) == []
+    (text,) = watching.warnings({"relative_std": 0.3, "rankme": 4.0})
     assert "losing dimensions (rankme 4.0, 20.0 before training)" in text
 
 
@@ -91,3 +92,20 @@ def test_movement_is_the_relative_norm_of_the_change():
     with torch.no_grad():
         net.weight.add_(torch.tensor([[0.3, 0.4]]))
     assert movement.share() == pytest.approx(0.1, rel=1e-5)
+
+
+def test_the_watched_views_are_encoded_in_slices_that_change_nothing(toy, views, monkeypatch):
+    encode, sizes = toy.method.encode, []
+
+    def counted(parts):
+        sizes.append(len(parts[0]))
+        return encode(parts)
+
+    monkeypatch.setattr(toy.method, "encode", counted)
+    whole = Diagnostics(views).measure(toy.method)
+    monkeypatch.setattr(diagnostics, "_AT_ONCE", 5)
+    sizes.clear()
+    sliced = Diagnostics(views).measure(toy.method)
+    assert max(sizes) == 5
+    assert sum(sizes) == len(views[0])
+    assert sliced == pytest.approx(whole, rel=1e-5)  # small batches change the last bits

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -162,3 +164,18 @@ def test_padded_lengths_are_at_most_an_eighth_longer():
     for steps in range(1, 5000):
         assert steps <= padded_length(steps) <= steps + steps / 8
     assert [padded_length(n) for n in (1, 15, 17, 150, 1000)] == [1, 15, 18, 160, 1024]
+
+
+def test_steps_of_records_without_step_labels_are_unknown(monkeypatch):
+    data = dataset_of([series(1, steps)[0] for steps in (20, 24, 30)])
+    record = type(data).record
+
+    def labelled(self, row):
+        found = record(self, row)
+        return replace(found, step_labels=np.arange(24)) if row == 1 else found
+
+    assert embed(model_of(), data, level="step").step_labels is None
+    monkeypatch.setattr(type(data), "record", labelled)
+    found = embed(model_of(), data, level="step")
+    assert found.step_labels.tolist() == [-1] * 20 + list(range(24)) + [-1] * 30
+    assert len(found.step_labels) == len(found.values)

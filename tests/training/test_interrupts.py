@@ -59,3 +59,8 @@ def test_another_thread_catches_nothing_and_breaks_nothing():
     thread.start()
     thread.join()
     assert found == [None]
+
+
+def test_signals_do_what_they_do_elsewhere_where_none_is_to_be_caught():
+    with pytest.raises(KeyboardInterrupt), interruptible(caught=False):
+        signal.raise_signal(signal.SIGINT)

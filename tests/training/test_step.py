@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from toy_training import CHANNELS, STEPS, Toy
@@ -114,3 +115,34 @@ def test_a_stopwatch_splits_all_the_time_there_is():
     assert parts.keys() == {"data", "step"}
     assert 0 < sum(parts.values()) <= watch.elapsed
     assert watch.split() == {}
+
+
+def test_training_on_the_host_seeds_no_gpu(toy, views, monkeypatch):
+    seeded = []
+    for name in ("manual_seed", "manual_seed_all"):
+        monkeypatch.setattr(torch.cuda, name, seeded.append)
+    with own_random_state(torch.device("cpu")):
+        backward(toy.method, views, 2, (1,))
+    assert seeded == []
+
+
+def test_the_host_is_seeded_as_torch_does_it():
+    with own_random_state(torch.device("cpu")):
+        seed_torch(1, 2)
+        first = torch.rand(3)
+        seed = np.random.SeedSequence(1, spawn_key=(2,)).generate_state(1, np.uint64)[0]
+        torch.manual_seed(int(seed))
+        assert torch.equal(torch.rand(3), first)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_gpu_is_seeded_by_the_key_and_left_as_it_was():
+    device = torch.device("cuda")
+    before = torch.cuda.get_rng_state()
+    draws = []
+    for _ in range(2):
+        with own_random_state(device):
+            seed_torch(1, 2, device=device)
+            draws.append(torch.rand(3, device=device))
+    assert torch.equal(draws[0], draws[1])
+    assert torch.equal(torch.cuda.get_rng_state(), before)

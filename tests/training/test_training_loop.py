@@ -313,6 +313,11 @@ def test_signal_handlers_are_put_back(tmp_path):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_without_a_folder_ctrl_c_is_a_keyboard_interrupt():
+    with pytest.raises(KeyboardInterrupt):
+        Toy().train(log_every=1, sinks=[stop_at(1)])
+
+
 def test_batches_below_what_the_method_needs_are_refused_before_the_first_step():
     values = np.random.default_rng(0).standard_normal((3, CHANNELS, STEPS))
     with pytest.raises(PresetError, match="accumulate=4 with 3 records give batches of 0, and Stu"):
@@ -354,9 +359,8 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run_and_keeps_the_one_befo
 
     def block(folder):
         (folder / "step-00000008").mkdir()
-        (folder / "step-00000008.old.tmp").mkdir()
-        (folder / "step-00000008.old.tmp" / "in the way").touch()
+        (folder / "step-00000008.old.tmp").write_text("in the way")
 
-    with pytest.raises(TrainingError, match="cannot be written .Directory not empty.*step-0000000"):
+    with pytest.raises(TrainingError, match="cannot be written .Not a directory.*step-0000000"):
         toy.train(folder=tmp_path, sinks=[sink])
     assert (tmp_path / "checkpoints" / "step-00000004" / "manifest.json").exists()

@@ -94,14 +94,14 @@ def _collection(
     ):
         if array is not None and array.shape != (size,):
             raise DataError(f"{path}: X is {X.shape} and {name} {array.shape}; needed: ({size},)")
-    names = None if channels is None else tuple(str(name) for name in _texts(channels))
+    names = None if channels is None else tuple(map(str, _texts(path, "channels", channels)))
     return Collection(
         series=X,  # type: ignore[arg-type]  # iterates and indexes as (C, T) arrays
         channels=names or default_channels(width),
         named=names is not None,
         lengths=_lengths(X),
         labels=None if y is None else _labels(path, y),
-        groups=None if groups is None else [str(group) for group in _texts(groups)],
+        groups=None if groups is None else list(map(str, _texts(path, "groups", groups))),
     )
 
 
@@ -120,12 +120,22 @@ def _labels(path: Path, y: Array) -> list[Label | None]:
     if y.dtype.kind not in "fiubUS":
         raise DataError(f"{path}: y is {y.dtype}; needed: numbers or text")
     if y.dtype.kind == "f":
+        if np.isinf(y).any():
+            raise DataError(
+                f"{path}: y is {y[np.isinf(y)][0]} in record {np.flatnonzero(np.isinf(y))[0]}; "
+                "needed: finite numbers, NaN where there is no label"
+            )
         known = y[~np.isnan(y)]
         convert = int if np.array_equal(known, np.rint(known)) else float
         return [None if np.isnan(value) else convert(value) for value in y]
-    return _texts(y)
+    return _texts(path, "y", y)
 
 
-def _texts(array: Array) -> list[Any]:
-    texts = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+def _texts(path: Path, name: str, array: Array) -> list[Any]:
+    try:
+        texts = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: {name} holds bytes that are not UTF-8 ({error.object!r}); save it as text"
+        ) from None
     return cast(list[Any], texts.tolist())

@@ -117,5 +117,6 @@ def _embeddings(dataset: Dataset, values: Floats, **info: Any) -> Embeddings:
         ids=tuple(dataset.ids),
         labels=tuple(dataset.labels),
         groups=tuple(dataset.groups),
+        start=dataset.spans.start if dataset.is_windowed else None,
         info=info,
     )

@@ -301,3 +301,17 @@ def test_an_archive_of_another_kind_is_told(tmp_path):
     path.write_bytes(buffer.getvalue())
     with pytest.raises(DataError, match=r"has no array 'X'.*found: readme\.txt"):
         scan(path)
+
+
+def test_an_infinite_label_is_refused_with_its_record(tmp_path):
+    np.savez(tmp_path / "a.npz", X=np.zeros((3, 1, 4)), y=[0.0, 1.0, -np.inf])
+    with pytest.raises(DataError, match=r"a\.npz: y is -inf in record 2; needed: finite numbers"):
+        list(NpzReader().scan(tmp_path / "a.npz"))
+
+
+@pytest.mark.parametrize("name", ["y", "groups", "channels"])
+def test_bytes_that_are_not_utf8_are_refused_with_their_array(tmp_path, name):
+    texts = {name: np.array([b"caf\xe9"])}
+    np.savez(tmp_path / "a.npz", X=np.zeros((1, 1, 4)), **texts)
+    with pytest.raises(DataError, match=rf"a\.npz: {name} holds bytes that are not UTF-8"):
+        list(NpzReader().scan(tmp_path / "a.npz"))

@@ -1,0 +1,65 @@
+"""May this folder be written: a new run, the same run again, or neither."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from seqcl.config.preset import Preset
+from seqcl.config.yaml import read_yaml
+from seqcl.errors import PresetError, UsageError
+from seqcl.run.folder import read_manifest
+
+__all__ = ["differences", "open_folder", "refuse_changes"]
+
+_BEGUN = {"lock", "preset.yaml", "initial.safetensors"}
+"""What a run holds that was stopped before its manifest."""
+
+
+def open_folder(out: Path, resume: bool) -> tuple[bool, tuple[str, ...]]:
+    """Return whether there is a run to resume, and a note where resuming starts one.
+
+    Raises UsageError where `out` holds something else, or a run and `resume` is not asked for.
+    """
+    try:
+        held = {path.name for path in out.iterdir()} if out.exists() else set()
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "lock").touch()
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot be written ({error.strerror})") from None
+    if "manifest.json" not in held:
+        if not held <= _BEGUN:
+            raise UsageError(f"--out {out}: exists and holds other files; choose another folder")
+        return False, (f"--resume: {out} holds no run yet; starting one",) if resume else ()
+    if not resume:
+        raise UsageError(f"--out {out}: exists already; choose another folder, or --resume it")
+    if read_manifest(out).get("train", {}).get("stopped") == "done":
+        raise UsageError(f"--resume {out}: the run is finished; nothing is left to train")
+    return True, ()
+
+
+def refuse_changes(out: Path, preset: Preset, facts: dict[str, Any]) -> None:
+    """Compare with the run in `out`; raises PresetError with each difference."""
+    before = read_manifest(out)
+    changes = [
+        f"{name} was {before[name]!r}, now {facts[name]!r}"
+        for name in ("seed", "channels", "init")
+        if before[name] != facts[name]
+    ]
+    if before["data"]["fingerprint"] != facts["data"]["fingerprint"]:
+        changes.append("the training data is not the same")
+    changes += differences(read_yaml(out / "preset.yaml"), preset.tree())
+    if changes:
+        lead = f"--resume {out}: "
+        raise PresetError([lead + text for text in changes] + [lead + "use another --out instead"])
+
+
+def differences(before: Any, now: Any, where: str = "") -> list[str]:
+    """Return where two trees differ, one line each."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            line
+            for key in dict.fromkeys([*before, *now])
+            for line in differences(before.get(key), now.get(key), f"{where}.{key}".lstrip("."))
+        ]
+    return [] if before == now else [f"{where} was {before!r}, now {now!r}"]

@@ -1,0 +1,28 @@
+"""Skips are counted: one that nobody expects fails the whole run of the tests."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+EXPECTED = {
+    "needs a CUDA device": 0 if torch.cuda.is_available() else 2,
+    "may read everything (root)": 1 if os.geteuid() == 0 else 0,
+    "SEQCL_DATA": 0 if os.environ.get("SEQCL_DATA") else 4,
+}
+"""Reason of a skip, and how many tests have it in a run of the whole suite on this machine."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Compare the skips of a whole run with those expected."""
+    config = session.config
+    if config.getoption("keyword") or config.args_source.name == "ARGS":
+        return
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    reasons = [str(report.longrepr) for report in reporter.stats.get("skipped", [])]
+    counts = {text: sum(text in reason for reason in reasons) for text in EXPECTED}
+    if counts != EXPECTED or sum(counts.values()) != len(reasons):
+        reporter.write_line(f"\nskips: {counts}, expected: {EXPECTED}; all: {reasons}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
