@@ -1,5 +1,6 @@
 """One thread for these tests, and `toy_training`, which is also run as a script, importable."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,3 +18,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt, also where a shell started the tests with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
