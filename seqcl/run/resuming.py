@@ -51,7 +51,8 @@ def refuse_changes(out: Path, preset: Preset, facts: dict[str, Any]) -> None:
     changes += differences(read_yaml(out / "preset.yaml"), preset.tree())
     if changes:
         lead = f"--resume {out}: "
-        raise PresetError([lead + text for text in changes] + [lead + "use another --out instead"])
+        advice = "repeat the options of the first call, or use another --out"
+        raise PresetError([lead + text for text in (*changes, advice)])
 
 
 def differences(before: Any, now: Any, where: str = "") -> list[str]:
