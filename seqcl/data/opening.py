@@ -45,7 +45,9 @@ def scan(sources: Sequence[str], options: DataOptions) -> tuple[Recordings, list
     builder = RecordingsBuilder()
     skipped: list[Skipped] = []
     taken: set[str] = set()
-    for text in sources:
+    for place, text in enumerate(sources):
+        if text in sources[:place]:
+            raise DataError(f"{text}: is given twice; records would be their own negatives")
         source = make_source(text, options)
         mine: set[str] = set()
         for reader, entry in source.entries():

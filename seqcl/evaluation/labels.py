@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcl.batch import Embeddings, Label, sorted_labels
-from seqcl.errors import UsageError
+from seqcl.errors import DataError, UsageError
 from seqcl.evaluation.base import Evaluator, Report
 from seqcl.evaluation.inputs import clean_label
 from seqcl.evaluation.outcomes import Averaged
@@ -107,6 +108,14 @@ def evaluate_budget(
     """
     if reference is None or reference.labels is None or budget.everything or not evaluator.learns:
         return evaluator(test, reference)
+    rare = min(
+        Counter(label for label in reference.labels if label is not None).values(), default=0
+    )
+    if budget.per_class is not None and budget.per_class > rare:
+        raise DataError(
+            f"--labels {budget}: the rarest class has {rare} labelled training records; "
+            f"ask for at most {rare} a class, or all"
+        )
     seen = [draw_labels(reference.ids, reference.labels, budget, draw) for draw in range(draws)]
     reports = [evaluator(test, _with_labels(reference, rows)) for rows in seen]
     first = reports[0]

@@ -356,3 +356,14 @@ def test_a_run_that_ran_out_of_time_can_be_resumed(seqcl: Seqcl, waves: Path) ->
     seqcl("embed", "run", "--data", waves, "--out", "e.npz")
     seqcl("pretrain", "series", "--data", waves, "--out", "run", "--resume", *more)
     assert "finished" in pretrain(seqcl, waves, "--resume", code=2)
+
+
+def test_more_labels_than_there_are_is_refused(seqcl: Seqcl, waves: Path) -> None:
+    seqcl("pretrain", "series", "--data", waves, "--out", "run", *STEPS, *SMALL)
+    done = seqcl("evaluate", "run", "--train", waves, "--test", waves, "--task", "linear",
+                 "--labels", "13-per-class", "--no-controls", code=4)  # fmt: skip
+    assert "the rarest class has 12 labelled" in done.stderr
+
+
+def test_the_same_data_twice_is_refused(seqcl: Seqcl, waves: Path) -> None:
+    assert "given twice" in pretrain(seqcl, waves, "--data", str(waves), code=4)
