@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from seqcl import ContrastiveEncoder
 
-# Household appliances by their power consumption; ships with aeon. X is (n, channels, steps).
+# Outlines of leaves as series; ships with aeon. X is (n, channels, steps).
 X_train, y_train = load_classification("OSULeaf", split="train")
 X_test, y_test = load_classification("OSULeaf", split="test")
 
