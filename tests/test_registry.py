@@ -19,7 +19,7 @@ PLUGIN = '''
 from dataclasses import dataclass
 
 import torch
-from seqcl.losses.base import PairLoss
+from seqcl.losses.base import Known, PairLoss
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from annotated_types import Gt
 from torch import Tensor
 
 from seqcl.distributed import gather_with_grad, rank, world_size
-from seqcl.losses.base import PairLoss
+from seqcl.losses.base import Known, PairLoss
 from seqcl.losses.similarity import cross_lse, self_lse, unit_rows
 
 __all__ = ["NTXent", "nt_xent"]
@@ -68,10 +68,13 @@ class NTXent(PairLoss):
 
     temperature: Annotated[float, Gt(0)] = 0.1
 
-    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+    def __call__(self, a: Tensor, b: Tensor, known: Known | None = None) -> Tensor:
         """Return the mean loss over the anchors of `a` and `b`, both (B, D)."""
+        temperature: float | Tensor = self.temperature
+        if known is not None and known.temperature is not None:
+            temperature = known.temperature
         if world_size() == 1:
-            return nt_xent(a, b, self.temperature)
+            return nt_xent(a, b, temperature)
         first = rank() * len(a)
         own = slice(first, first + len(a))
-        return nt_xent(gather_with_grad(a), gather_with_grad(b), self.temperature, anchors=own)
+        return nt_xent(gather_with_grad(a), gather_with_grad(b), temperature, anchors=own)

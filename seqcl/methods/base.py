@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from seqcl.batch import Batch, Encoded
 from seqcl.encoders.base import Encoder
+from seqcl.losses.base import Known
 
-__all__ = ["NEEDS", "Loss", "Method", "Progress", "encode_views"]
+__all__ = ["NEEDS", "Loss", "Method", "Progress", "encode_views", "known_of"]
 
 NEEDS = frozenset({"labels", "groups", "local", "overlap", "two_views", "paired"})
 """What a method may ask of its batches, views and encoders."""
@@ -53,8 +54,8 @@ class Method(nn.Module, ABC):
     """
 
     kind: ClassVar[str] = "methods"
-    needs: ClassVar[frozenset[str]] = frozenset({"two_views"})
-    """Of `NEEDS`."""
+    needs: frozenset[str] = frozenset({"two_views"})
+    """Of `NEEDS`; a method whose loss asks for more adds it to its own."""
     min_batch: int = 2
     """Records below which there is nothing to learn."""
 
@@ -93,6 +94,11 @@ class Method(nn.Module, ABC):
 
     def after_step(self, progress: Progress, loss: Loss) -> None:
         """Change state after the optimizer (target network, queue from ``loss.carry``)."""
+
+
+def known_of(view: Batch, temperature: Tensor | None = None) -> Known:
+    """Return what a loss may know of the records of a view."""
+    return Known(view.labels, view.groups, view.start, temperature)
 
 
 def encode_views(encoder: Encoder, views: tuple[Batch, ...], local: bool) -> tuple[Encoded, ...]:

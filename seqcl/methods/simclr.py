@@ -11,7 +11,7 @@ from seqcl.batch import Encoded
 from seqcl.encoders.base import Encoder
 from seqcl.heads.base import Head
 from seqcl.losses.base import PairLoss
-from seqcl.methods.base import Loss, Method
+from seqcl.methods.base import Loss, Method, known_of
 from seqcl.registry import Spec
 
 __all__ = ["SimCLR"]
@@ -38,6 +38,7 @@ class SimCLR(Method):
         super().__init__(encoders)
         self.head = head.build(self.encoder.out_dim)
         self.loss = loss.build()
+        self.needs = type(self).needs | self.loss.needs
         self.min_batch = max(self.head.min_batch, self.loss.min_batch)
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
@@ -45,6 +46,7 @@ class SimCLR(Method):
         # One call of the head, so that its batch norm sees all views, as in the paper.
         pooled = torch.cat([view.pooled for view in encoded])  # (V * B, out_dim)
         projected = self.head(pooled).chunk(len(encoded))
-        losses = torch.stack([self.loss(a, b) for a, b in combinations(projected, 2)])
+        known = known_of(encoded[0].view)
+        losses = torch.stack([self.loss(a, b, known) for a, b in combinations(projected, 2)])
         total = losses.mean()
         return Loss(total, {"contrast": total.detach()})
