@@ -26,7 +26,9 @@ from seqcl.losses.base import Known, PairLoss
 class PullTogether(PairLoss):
     weight: float = 1.0
 
-    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, a: torch.Tensor, b: torch.Tensor, known: Known | None = None
+    ) -> torch.Tensor:
         return self.weight * (a - b).square().mean()
 '''
 
