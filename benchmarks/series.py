@@ -94,6 +94,13 @@ def _sets(options: argparse.Namespace) -> list[str]:
     return [*own, *(f"aeon:{name}" for name in AEON)]
 
 
+def sources_of(name: str, folder: str) -> tuple[str, str]:
+    """Return the training and the test source of a set."""
+    if name.startswith("aeon:"):
+        return f"{name}:train", f"{name}:test"
+    return f"{folder}/{name}_TRAIN.npz", f"{folder}/{name}_TEST.npz"
+
+
 def measure(
     name: str, seed: int, folder: str, preset_name: str, overrides: Sequence[str]
 ) -> list[Flat]:
@@ -101,12 +108,8 @@ def measure(
     warnings.filterwarnings("ignore")  # of baselines' libraries
     torch.set_num_threads(1)
     preset = load_preset(preset_name, overrides)
-    sources = (
-        (f"{name}:train", f"{name}:test") if name.startswith("aeon:")
-        else (f"{folder}/{name}_TRAIN.npz", f"{folder}/{name}_TEST.npz")
-    )  # fmt: skip
     records = []
-    for system, made in _systems(preset, sources, seed):
+    for system, made in _systems(preset, sources_of(name, folder), seed):
         record: Flat = {"set": name, "system": system, "seed": seed}
         if isinstance(made, str):
             record["reason"] = made

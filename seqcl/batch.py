@@ -48,6 +48,8 @@ class Entry:
     key: str | int | None = None
     named: bool = False
     """True where the file itself names its channels (a CSV header), so they match by name."""
+    pair: str | None = None
+    """The mark that it shares with another recording, see `Record.pair`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Record:
     step_labels: npt.NDArray[np.int64] | None = None
     tokens: npt.NDArray[np.int64] | None = None
     pair: str | None = None
+    """A mark that two records share: they are alike, or different where it begins with ``!``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,8 @@ class Batch:
     observed. None = all True."""
     labels: Tensor | None = None
     pairs: Tensor | None = None
+    """(B,) number of the record's pair: above 0 where the two are alike, below 0 where they are
+    different, 0 where it has no mark."""
     start: Tensor | None = None
     """(B,) first step of the window in its recording."""
     tokens: Tensor | None = None

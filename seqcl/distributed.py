@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed
 from torch.autograd.function import once_differentiable
 
-__all__ = ["all_reduce_sum", "gather_with_grad", "rank", "world_size"]
+__all__ = ["all_reduce_sum", "gather_rows", "gather_with_grad", "rank", "world_size"]
 
 
 def rank() -> int:
@@ -42,6 +42,20 @@ def gather_with_grad(x: Tensor) -> Tensor:
         return x
     gathered: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]
     return gathered
+
+
+def gather_rows(x: Tensor) -> Tensor:
+    """Return the rows (N_r, ...) of all processes in order of rank, which may differ in number."""
+    if world_size() == 1:
+        return x
+    counts = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(world_size())]
+    distributed.all_gather(counts, counts[0].new_tensor([len(x)]))
+    sizes = [int(count) for count in counts]
+    padded = x.new_zeros(max(sizes), *x.shape[1:])
+    padded[: len(x)] = x
+    parts = [torch.empty_like(padded) for _ in sizes]
+    distributed.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
 def _initialised() -> bool:

@@ -147,6 +147,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "flip": "seqcl.views.resampling:Flip",
         "permutation": "seqcl.views.resampling:Permutation",
         "time_mask": "seqcl.views.masking:TimeMask",
+        "step_mask": "seqcl.views.masking:StepMask",
         "channel_mask": "seqcl.views.masking:ChannelMask",
         "frequency_mask": "seqcl.views.masking:FrequencyMask",
         "jitter": "seqcl.views.amplitude:Jitter",
@@ -159,6 +160,9 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "overlapping": "seqcl.views.overlapping:Overlapping",
         "multi_crop": "seqcl.views.multi_crop:MultiCrop",
         "neighbours": "seqcl.views.neighbours:Neighbours",
+        "neighbourhood": "seqcl.views.neighbourhood:Neighbourhood",
+        "sub_series": "seqcl.views.sub_series:SubSeries",
+        "weak_strong": "seqcl.views.weak_strong:WeakStrong",
     },
     "encoders": {
         "conv1d": "seqcl.encoders.conv1d:Conv1d",
@@ -166,6 +170,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "rnn": "seqcl.encoders.rnn:Rnn",
         "resnet1d": "seqcl.encoders.resnet1d:ResNet1d",
         "transformer": "seqcl.encoders.transformer:Transformer",
+        "time_frequency": "seqcl.encoders.time_frequency:TimeFrequency",
     },
     "poolings": {
         "mean": "seqcl.encoders.pooling:MeanPool",
@@ -179,13 +184,46 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "linear": "seqcl.heads.linear:LinearHead",
         "mlp": "seqcl.heads.mlp:MlpHead",
     },
-    "embeddings": {"identity": "seqcl.embeddings.identity:IdentityEmbedding"},
-    "losses": {"nt_xent": "seqcl.losses.nt_xent:NTXent"},
-    "methods": {"simclr": "seqcl.methods.simclr:SimCLR"},
+    "embeddings": {
+        "identity": "seqcl.embeddings.identity:IdentityEmbedding",
+    },
+    "losses": {
+        "nt_xent": "seqcl.losses.nt_xent:NTXent",
+        "info_nce": "seqcl.losses.info_nce:InfoNCE",
+        "dcl": "seqcl.losses.dcl:DCL",
+        "hard_negative": "seqcl.losses.hard_negative:HardNegative",
+        "debiased": "seqcl.losses.debiased:Debiased",
+        "n_pair": "seqcl.losses.n_pair:NPair",
+        "margin": "seqcl.losses.margin:Margin",
+        "triplet": "seqcl.losses.triplet:Triplet",
+        "sigmoid": "seqcl.losses.sigmoid:Sigmoid",
+        "supcon": "seqcl.losses.supcon:SupCon",
+        "weighted": "seqcl.losses.weighted:Weighted",
+    },
+    "methods": {
+        "simclr": "seqcl.methods.simclr:SimCLR",
+        "supcon": "seqcl.methods.supcon:SupCon",
+        "semi_supervised": "seqcl.methods.semi_supervised:SemiSupervised",
+        "pair_supervised": "seqcl.methods.pair_supervised:PairSupervised",
+        "ts2vec": "seqcl.methods.ts2vec:TS2Vec",
+        "t_loss": "seqcl.methods.t_loss:TLoss",
+        "tnc": "seqcl.methods.tnc:TNC",
+        "ts_tcc": "seqcl.methods.ts_tcc:TSTCC",
+        "tf_c": "seqcl.methods.tf_c:TFC",
+        "cpc": "seqcl.methods.cpc:CPC",
+    },
+    "temperatures": {
+        "scheduled": "seqcl.methods.temperature:ScheduledTemperature",
+        "learnt": "seqcl.methods.temperature:LearntTemperature",
+    },
     "samplers": {
         "shuffle": "seqcl.data.samplers:ShuffleSampler",
         "sequential": "seqcl.data.samplers:SequentialSampler",
         "balanced": "seqcl.data.samplers:BalancedSampler",
+        "pk": "seqcl.data.samplers:PkSampler",
+        "grouped": "seqcl.data.samplers:GroupedSampler",
+        "neighbours": "seqcl.data.samplers:NeighbourSampler",
+        "pairs": "seqcl.data.samplers:PairSampler",
     },
     "evaluators": {
         "linear": "seqcl.evaluation.linear:Linear",
@@ -195,7 +233,6 @@ _BUILTIN: dict[str, dict[str, str]] = {
     },
     "baselines": {
         "raw": f"{_SEQ}.baselines:Raw",
-        "minirocket": f"{_SEQ}.baselines:MiniRocket",
     },
 }
 

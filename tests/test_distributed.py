@@ -1,5 +1,6 @@
-"""The distributed primitives, in one process and in two and three over gloo."""
+"""The distributed primitives and every loss, in one process and in two and three over gloo."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,14 @@ from torch import Tensor, distributed
 from torch import multiprocessing as mp
 
 from seqcl.distributed import all_reduce_sum, gather_with_grad, rank, world_size
-from seqcl.losses.nt_xent import NTXent
+from seqcl.losses.base import Known, PairLoss
+from seqcl.losses.dcl import DCL
+from seqcl.losses.exclusion import ExcludingLoss
+from seqcl.losses.margin import Margin
+from seqcl.losses.positives import PositivesLoss
+from seqcl.losses.triplet import Triplet
+from seqcl.losses.weighted import Weighted
+from seqcl.registry import Spec, registry
 
 ROWS, DIM = 5, 7
 
@@ -21,6 +29,53 @@ def whole(seed: int, world: int) -> Tensor:
 
 def part(x: Tensor, number: int) -> Tensor:
     return x[number * ROWS : (number + 1) * ROWS].clone().requires_grad_()
+
+
+def views(world: int) -> tuple[Tensor, Tensor]:
+    return whole(0, world), whole(0, world) + 0.5 * whole(1, world)
+
+
+def facts(world: int, rows: slice) -> Known:
+    """Return labels and groups; a class is on several processes, and none has as many pairs."""
+    n = ROWS * world
+    labels = torch.tensor([0, 0, 0, -1, 1, 1, 2, 0, -1, 3, 4, 5, 6, 7, 0])[:n]
+    return Known(labels[rows], (torch.arange(n) // 4)[rows], torch.arange(n)[rows])
+
+
+def losses() -> dict[str, PairLoss]:
+    """Return every registered loss, and those with options that count pairs by themselves."""
+    made = {name: registry("losses")[name]() for name in registry("losses").builtin}
+    found: dict[str, PairLoss] = {k: v for k, v in made.items() if isinstance(v, PairLoss)}
+    for name, loss in tuple(found.items()):
+        if isinstance(loss, ExcludingLoss):
+            found[f"{name}, excluding"] = replace(loss, exclude=("label",), exclude_steps=3)
+        if isinstance(loss, PositivesLoss):
+            found[f"{name}, views"] = replace(loss, positives="view")
+    for mining in ("all", "hard"):
+        found[f"triplet, {mining}"] = Triplet(mining=mining)
+    found["weights"] = DCL(weighted=True)
+    found["margin, cosine"] = Margin(metric="cosine")
+    found["hybrid"] = Weighted(
+        terms=(Spec("losses", "supcon"), Spec("losses", "triplet")), weights=(1.0, 0.3)
+    )
+    return found
+
+
+def gradients(
+    loss: PairLoss, a: Tensor, b: Tensor, world: int, rows: slice
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the loss of some rows, the gradient of both views and that of the temperature."""
+    a, b = (x[rows].clone().requires_grad_() for x in (a, b))
+    known = facts(world, rows)
+    temperature = torch.tensor(0.4, dtype=a.dtype, requires_grad=True)
+    if loss.has_temperature:
+        known = replace(known, temperature=temperature)
+    value = loss(a, b, known)
+    value.backward()
+    assert a.grad is not None
+    assert b.grad is not None
+    learnt = torch.zeros_like(temperature) if temperature.grad is None else temperature.grad
+    return value.detach(), torch.cat([a.grad, b.grad]), learnt
 
 
 def work(number: int, world: int, folder: str) -> None:
@@ -39,10 +94,9 @@ def work(number: int, world: int, folder: str) -> None:
     count = torch.full((3,), number + 1.0)
     found["sum"], found["count"] = all_reduce_sum(count), count
 
-    a, b = part(whole(0, world), number), part(whole(1, world), number)
-    loss = NTXent(temperature=0.1)(a, b)
-    loss.backward()
-    found["loss"], found["a_grad"], found["b_grad"] = loss.detach(), a.grad, b.grad
+    rows = slice(number * ROWS, (number + 1) * ROWS)
+    for name, loss in losses().items():
+        found[name] = gradients(loss, *views(world), world, rows)
 
     torch.save(found, f"{folder}/{number}.pt")
     distributed.destroy_process_group()
@@ -90,15 +144,14 @@ def test_all_reduce_sums_and_leaves_its_input(found: list[dict[str, Any]]) -> No
         assert (own["count"] == number + 1).all()
 
 
-def test_nt_xent_of_several_processes_is_that_of_one(found: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("name", losses())
+def test_a_loss_of_several_processes_is_that_of_one(name: str, found: list[dict[str, Any]]) -> None:
     world = len(found)
-    a, b = whole(0, world).requires_grad_(), whole(1, world).requires_grad_()
-    loss = NTXent(temperature=0.1)(a, b)
-    loss.backward()
-    mean = torch.stack([own["loss"] for own in found]).mean()
-    torch.testing.assert_close(mean, loss.detach(), rtol=1e-12, atol=0)
-    for name, x in (("a_grad", a), ("b_grad", b)):
-        # DDP averages over processes: no factor of the world size is left over.
-        grad = torch.cat([own[name] for own in found]) / world
-        assert x.grad is not None
-        assert (grad - x.grad).norm() < 1e-12 * x.grad.norm()
+    value, grad, learnt = gradients(losses()[name], *views(world), world, slice(None))
+    assert value != 0
+    values, parts, temperatures = zip(*(own[name] for own in found), strict=True)
+    torch.testing.assert_close(torch.stack(values).mean(), value, rtol=1e-12, atol=0)
+    # DDP averages over processes: no factor of the world size is left over.
+    ours = torch.cat([x.unflatten(0, (2, ROWS)) for x in parts], 1).flatten(0, 1) / world
+    assert (ours - grad).norm() < 1e-12 * grad.norm()
+    torch.testing.assert_close(torch.stack(temperatures).mean(), learnt, rtol=1e-12, atol=1e-15)

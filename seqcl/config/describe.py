@@ -67,7 +67,8 @@ def preset_schema() -> dict[str, Any]:
         else:
             properties[section] = _options_schema(shape, definitions)
     for kind in ("augmentations", "frontends", "views", "encoders", "poolings", "heads",
-                 "embeddings", "losses", "methods", "samplers", "evaluators"):  # fmt: skip
+                 "embeddings", "losses", "temperatures", "methods", "samplers",
+                 "evaluators"):  # fmt: skip
         definitions[kind] = _kind_schema(kind, definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -21,7 +21,11 @@ Floats = npt.NDArray[np.float32]
 
 
 def arrays_to_memory(
-    X: Any, y: Iterable[Any] | None, groups: Iterable[Any] | None, ids: Iterable[str] | None
+    X: Any,
+    y: Iterable[Any] | None,
+    groups: Iterable[Any] | None,
+    ids: Iterable[str] | None,
+    pairs: Iterable[str | None] | None = None,
 ) -> tuple[Recordings, MemoryValues, int]:
     """Copy arrays into recordings and values; returns the number of channels too.
 
@@ -34,10 +38,12 @@ def arrays_to_memory(
     names = [f"#{row}" for row in range(len(series))] if ids is None else list(ids)
     labels = _column("y", y, len(series))
     members = _column("groups", groups, len(series))
+    marks = _column("pairs", pairs, len(series))
     if len(names) != len(series):
         raise ValueError(f"ids has {len(names)} items for {len(series)} records in X")
     builder = RecordingsBuilder()
-    for name, part, label, group in zip(names, series, labels, members, strict=True):
+    columns = zip(names, series, labels, members, marks, strict=True)
+    for name, part, label, group, mark in columns:
         if part.shape[0] != channels:
             raise DataError(f"record {name} has {part.shape[0]} channels, the first {channels}")
         if not part.shape[1]:
@@ -50,6 +56,7 @@ def arrays_to_memory(
                 channels=default_channels(channels),
                 label=label,
                 group=None if group is None else str(group),
+                pair=None if mark is None else str(mark),
             )
         )
     recordings = builder.build()

@@ -47,6 +47,7 @@ class Collate:
         rows: Sequence[int] | None = None,
         classes: Sequence[Label] = (),
         groups: Sequence[str] = (),
+        pairs: Sequence[str] = (),
     ) -> Batch:
         """Collate records that may come from anywhere, of any lengths.
 
@@ -55,6 +56,7 @@ class Collate:
             rows: what `Batch.ids` says; None = 0 to B - 1.
             classes: labels whose places are the codes; () = no labels.
             groups: groups whose places are the numbers; () = no groups.
+            pairs: marks whose places, from 1, are the numbers; () = no marks.
         """
         lengths = np.array([record.values.shape[1] for record in records], dtype=np.int64)
         shape = (len(records), records[0].values.shape[0], int(lengths.max()))
@@ -67,6 +69,7 @@ class Collate:
             np.array([record.start for record in records], dtype=np.int64),
             _codes([record.label for record in records], classes),
             _codes([record.group for record in records], groups),
+            _pair_numbers([record.pair for record in records], pairs),
         )
         ids = np.arange(len(records)) if rows is None else np.asarray(rows, dtype=np.int64)
         return self.batch(raw, ids, records[0].rate_hz)
@@ -86,6 +89,7 @@ class Collate:
             host_lengths=tuple(raw.lengths.tolist()) if padded else None,
             mask=mask,
             labels=_tensor(raw.labels),
+            pairs=_tensor(raw.pairs),
             start=_tensor(raw.start),
             rate_hz=rate_hz,
             indicators=raw.values.shape[1] if self.missing == "indicator" else 0,
@@ -131,6 +135,15 @@ def _codes(items: Sequence[object], known: Sequence[object]) -> Ints | None:
     places = {item: place for place, item in enumerate(known)}
     codes = np.array([places.get(item, -1) for item in items], dtype=np.int64)
     return codes if places else None
+
+
+def _pair_numbers(marks: Sequence[str | None], known: Sequence[str]) -> Ints | None:
+    """Return 1 and up for pairs that are alike, -1 and down for different ones, 0 for none."""
+    codes = _codes(marks, known)
+    if codes is None:
+        return None
+    signs = [-1 if mark is not None and mark.startswith("!") else 1 for mark in marks]
+    return (codes + 1) * np.array(signs, dtype=np.int64)
 
 
 def _tensor(array: Ints | None) -> Tensor | None:

@@ -45,6 +45,8 @@ class Rows:
     """(B,) places in `Dataset.classes`, -1 = unknown; None where no record has a label."""
     groups: Ints | None
     """(B,) group numbers; a recording without a group has one of its own; None as for labels."""
+    pairs: Ints | None = None
+    """(B,) pair numbers, as in `Batch.pairs`; None where no record has a mark."""
 
 
 class Dataset:
@@ -114,6 +116,11 @@ class Dataset:
         return self._group_codes(self.spans.recording)
 
     @property
+    def pair_codes(self) -> Ints:
+        """(N,) pair numbers: 0 = no mark, below 0 = marked as different (`Record.pair`)."""
+        return self._recordings.pair_codes[self.spans.recording]
+
+    @property
     def lengths(self) -> Ints:
         """(N,) steps of each record."""
         return self.spans.length
@@ -140,11 +147,17 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of ids, lengths, labels, channels, windows and rows, and of values or file sizes."""
+        """Hash of all that is known of the records, and of their values or file sizes."""
         digest = hashlib.sha256(repr((self.channels, self.classes, self.rate_hz)).encode())
         digest.update(f"{self._windows.window} {self._windows.hop}".encode())
         for part in (self._recordings.ids, self._recordings.lengths, self._recordings.labels):
             digest.update(bytes(part))
+        for names, codes in (
+            (self._recordings.group_names, self._recordings.groups),
+            (self._recordings.pair_names, self._recordings.pairs),
+        ):
+            if names:
+                digest.update(repr(names).encode() + codes.tobytes())
         for column in (self._window_labels, self._rows):
             digest.update(b"-" if column is None else column.tobytes())
         digest.update(self._values.digest())
@@ -163,6 +176,7 @@ class Dataset:
             id=self.ids[row],
             label=self.labels[row],
             group=self.groups[row],
+            pair=self._recordings.pair(recording),
             channels=self.channels,
             rate_hz=self._recordings.rate(recording),
             start=start,
@@ -182,6 +196,9 @@ class Dataset:
             start=span.start if self.is_windowed else None,
             labels=self._label_codes(places) if self.classes else None,
             groups=self._group_codes(span.recording) if self._recordings.group_names else None,
+            pairs=self._recordings.pair_codes[span.recording]
+            if self._recordings.pair_names
+            else None,
         )
 
     def pieces(self) -> Iterator[tuple[Span, Floats]]:
@@ -321,6 +338,7 @@ def dataset_from_arrays(
     channels: Sequence[str] | None = None,
     *,
     missing: Missing = "zero",
+    pairs: Sequence[str | None] | None = None,
 ) -> Dataset:
     """Make a dataset of arrays, which are copied.
 
@@ -332,12 +350,14 @@ def dataset_from_arrays(
         ids: n names; None = ``#0``, ``#1``, ...
         channels: C names; None = ``c0``, ``c1``, ..., matched by position.
         missing: how gaps are to be filled.
+        pairs: n marks, each shared by two records that are alike, or different where it begins
+            with ``!``; None = unmarked.
 
     Raises:
         DataError: no records, or one without any observed value.
         ValueError: sizes that do not fit together.
     """
-    recordings, values, count = arrays_to_memory(X, y, groups, ids)
+    recordings, values, count = arrays_to_memory(X, y, groups, ids, pairs)
     if channels is not None and len(channels) != count:
         raise ValueError(f"{len(channels)} channel names for {count} channels")
     return Dataset(

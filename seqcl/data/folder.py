@@ -28,6 +28,7 @@ class Found:
     id: str
     label: Label | None = None
     group: str | None = None
+    pair: str | None = None
     folder: str | None = None
     """The sub-folder, where it tells the files apart: their label, if nothing else does."""
 
@@ -99,7 +100,9 @@ def _annotate(root: Path, files: Sequence[Path]) -> list[Found]:
     names.pop(manifest, None)
     if manifest.is_file():
         notes = read_labels(manifest)
-        return [Found(file, name, *notes.get(name, (None, None))) for file, name in names.items()]
+        return [
+            Found(file, name, *notes.get(name, (None, None, None))) for file, name in names.items()
+        ]
     folders = [name.split("/")[0] if "/" in name else None for name in names.values()]
     if None in folders or len(set(folders)) < 2:
         return [Found(file, name) for file, name in names.items()]

@@ -1,4 +1,4 @@
-"""``labels.csv``: the label and group of each file of a folder."""
+"""``labels.csv``: the label, group and pair mark of each file of a folder."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ from pathlib import Path, PurePosixPath
 from seqcl.batch import Label
 from seqcl.errors import DataError
 
-__all__ = ["LABELS_NAME", "read_labels"]
+__all__ = ["LABELS_NAME", "Known", "read_labels"]
 
 LABELS_NAME = "labels.csv"
 
 
-def read_labels(path: Path) -> dict[str, tuple[Label | None, str | None]]:
-    """Return (label, group) by file, relative to the folder of `path`.
+Known = tuple[Label | None, str | None, str | None]
+"""Label, group and pair mark."""
 
-    The header is ``file`` with ``label``, ``group`` or both; an empty field is None. Labels are
+
+def read_labels(path: Path) -> dict[str, Known]:
+    """Return what is known of each file, named relative to the folder of `path`.
+
+    The header is ``file`` with ``label``, ``group``, ``pair``; an empty field is None. Labels are
     int where all of them are whole numbers, text otherwise. Raises DataError(``path:line: ...``)
     for a ragged row, a file twice, a file that is not there or that leaves the folder.
     """
-    rows: dict[str, tuple[str, str | None]] = {}
+    rows: dict[str, tuple[str, str | None, str | None]] = {}
     for line, row in _rows(path):
         name = row["file"]
         _check(path, line, name)
         if name in rows:
             raise DataError(f"{path}:{line}: file {name!r} is listed twice; keep one row")
-        rows[name] = (row.get("label", ""), row.get("group") or None)
-    convert = int if _whole([label for label, _ in rows.values() if label]) else str
+        rows[name] = (row.get("label", ""), row.get("group") or None, row.get("pair") or None)
+    convert = int if _whole([label for label, *_ in rows.values() if label]) else str
     return {
-        name: (convert(label) if label else None, group) for name, (label, group) in rows.items()
+        name: (convert(label) if label else None, group, pair)
+        for name, (label, group, pair) in rows.items()
     }
 
 
@@ -39,9 +44,10 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             header = reader.fieldnames or []
-            if "file" not in header or not {"label", "group"} & set(header):
+            if "file" not in header or not {"label", "group", "pair"} & set(header):
                 raise DataError(
-                    f"{path}:1: header is {','.join(header)!r}; needed: file, and label or group"
+                    f"{path}:1: header is {','.join(header)!r}; needed: file, and "
+                    "label, group or pair"
                 )
             for row in reader:
                 if None in row or None in row.values():

@@ -60,6 +60,11 @@ def scan(sources: Sequence[str], options: DataOptions) -> tuple[Recordings, list
     check_skipped(skipped, len(set(recordings.files)), options, "files cannot be read")
     if not len(recordings):
         raise DataError(f"{' '.join(sources)}: no recording in there; give files that hold data")
+    if options.pair is not None and not recordings.pair_names:
+        raise DataError(
+            f"{' '.join(sources)}: no recording has a pair mark, asked for by data.pair="
+            f"{options.pair}; only .npz files and labels.csv hold them"
+        )
     return recordings, skipped
 
 

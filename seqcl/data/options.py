@@ -32,6 +32,9 @@ class DataOptions:
     """Column of labels."""
     group: str | None = None
     """Column of groups (subject, machine, recording) that a split never divides."""
+    pair: str | None = None
+    """Column of pair marks: two records that share one are alike, or different where it begins
+    with an exclamation mark."""
     delimiter: str | None = None
     """Character between the fields of a text table; None = found from its first lines."""
     window: Annotated[int, Gt(0)] | None = None
@@ -63,5 +66,6 @@ class DataOptions:
             time=self.time,
             label=self.label,
             group=self.group,
+            pair=self.pair,
             delimiter=self.delimiter,
         )

@@ -25,6 +25,7 @@ class Columns:
     time: str | None = None
     label: str | None = None
     group: str | None = None
+    pair: str | None = None
     delimiter: str | None = None
     """One character between fields; None = found from the first lines."""
 

@@ -60,6 +60,9 @@ class Recordings:
     group_names: tuple[str, ...]
     """Sorted groups; `groups` (R,) are places in it, -1 = none."""
     groups: Ints
+    pair_names: tuple[str, ...]
+    """Sorted pair marks; `pairs` (R,) are places in it, -1 = none."""
+    pairs: Ints
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -81,6 +84,18 @@ class Recordings:
         code = int(self.groups[row])
         return None if code < 0 else self.group_names[code]
 
+    def pair(self, row: int) -> str | None:
+        """Return the pair mark of recording `row`."""
+        code = int(self.pairs[row])
+        return None if code < 0 else self.pair_names[code]
+
+    @property
+    def pair_codes(self) -> Ints:
+        """(R,) pair numbers as in `Batch.pairs`: 0 = none, below 0 = marked as different."""
+        signs = [-1 if name.startswith("!") else 1 for name in self.pair_names]
+        numbers = np.arange(1, len(signs) + 1) * np.array(signs, dtype=np.int64)
+        return np.append(numbers, 0)[self.pairs]
+
     def rate(self, row: int) -> float | None:
         """Return the sampling rate of recording `row` in Hz."""
         rate = float(self.rates[row])
@@ -97,13 +112,14 @@ class Recordings:
             rate_hz=self.rate(row),
             label=self.label(row),
             group=self.group(row),
+            pair=self.pair(row),
             key=json.loads(self.keys[row]),
             named=layout.named,
         )
 
     def take(self, rows: Ints) -> Recordings:
         """Return the recordings at `rows`; files, classes and groups stay."""
-        arrays = ("file", "layout", "lengths", "rates", "labels", "groups")
+        arrays = ("file", "layout", "lengths", "rates", "labels", "groups", "pairs")
         changes: dict[str, Any] = {name: getattr(self, name)[rows] for name in arrays}
         return replace(self, ids=self.ids.take(rows), keys=self.keys.take(rows), **changes)
 
@@ -116,9 +132,10 @@ class RecordingsBuilder:
         self._layouts: dict[Layout, int] = {}
         self._labels: dict[Label, int] = {}
         self._groups: dict[str, int] = {}
+        self._pairs: dict[str, int] = {}
         self._ids, self._keys = Strings(), Strings()
         self._columns = {
-            name: array("q") for name in ("file", "layout", "length", "label", "group")
+            name: array("q") for name in ("file", "layout", "length", "label", "group", "pair")
         }
         self._rates = array("d")
 
@@ -136,14 +153,16 @@ class RecordingsBuilder:
         columns["length"].append(entry.length)
         columns["label"].append(_code(self._labels, entry.label))
         columns["group"].append(_code(self._groups, entry.group))
+        columns["pair"].append(_code(self._pairs, entry.pair))
         self._rates.append(float("nan") if entry.rate_hz is None else entry.rate_hz)
         self._ids.append(entry.id)
         self._keys.append(json.dumps(entry.key))
 
     def build(self) -> Recordings:
-        """Return the recordings, with classes and groups in sorted order."""
+        """Return the recordings, with classes, groups and pair marks in sorted order."""
         columns = {name: np.array(column, dtype=np.int64) for name, column in self._columns.items()}
         classes, groups = sorted_labels(self._labels), tuple(sorted(self._groups))
+        pairs = tuple(sorted(self._pairs))
         return Recordings(
             files=tuple(self._files),
             file=columns["file"],
@@ -157,6 +176,8 @@ class RecordingsBuilder:
             labels=_recode(columns["label"], self._labels, classes),
             group_names=groups,
             groups=_recode(columns["group"], self._groups, groups),
+            pair_names=pairs,
+            pairs=_recode(columns["pair"], self._pairs, pairs),
         )
 
 

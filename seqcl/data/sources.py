@@ -25,9 +25,9 @@ class FileSource(Source):
 
     A folder is walked in sorted order; hidden files, files of unknown suffix, a read-me and a
     licence are passed by, and a link that leads out of it is refused. A ``labels.csv`` in it
-    (``file,label,group``) labels its files; without one, where every file lies in one of several
-    sub-folders, that sub-folder is its label. A file that cannot be read is skipped, unless it
-    is the only one.
+    (``file,label,group,pair``) labels its files; without one, where every file lies in one of
+    several sub-folders, that sub-folder is its label. A file that cannot be read is skipped,
+    unless it is the only one.
 
     Args:
         name: the path or pattern.
@@ -127,8 +127,9 @@ def _check_access(path: Path) -> None:
 
 
 def _annotated(entry: Entry, file: Found) -> Entry:
-    """Put the folder's path before the id, and its label and group in place."""
+    """Put the folder's path before the id, and its label, group and pair mark in place."""
     identity = file.id + entry.id.removeprefix(file.path.name)
     own = file.folder if entry.label is None else entry.label
     label = own if file.label is None else file.label
-    return replace(entry, id=identity, label=label, group=file.group or entry.group)
+    group, pair = file.group or entry.group, file.pair or entry.pair
+    return replace(entry, id=identity, label=label, group=group, pair=pair)

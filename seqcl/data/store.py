@@ -10,7 +10,7 @@ Layout, format 1 (S steps of all recordings, N recordings, C channels)::
     labels       (N,) int64, place in `classes`, -1 = none;  classes (K,) UTF-8, JSON
     groups       (N,) int64, place in `group_names`, -1 = none;  group_names (G,) UTF-8
 
-Time stamps and labels of steps are not kept.
+Time stamps, labels of steps and pair marks are not kept.
 """
 
 from __future__ import annotations

@@ -32,6 +32,8 @@ class Encoder(nn.Module, ABC):
     trainable: ClassVar[bool] = True
     autocast: ClassVar[bool] = True
     """Whether the encoder may run under bfloat16 autocast."""
+    embeds_steps: ClassVar[bool] = True
+    """Whether windows of its local features can be pooled, for embeddings of single steps."""
 
     def __init__(self, in_channels: int, local_dim: int, pooling: Pooling, stride: int = 1) -> None:
         super().__init__()

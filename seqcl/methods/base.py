@@ -14,12 +14,16 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from seqcl.batch import Batch, Encoded
+from seqcl.data.samplers import Sampler
 from seqcl.encoders.base import Encoder
 from seqcl.losses.base import Known
+from seqcl.registry import Spec
 
 __all__ = ["NEEDS", "Loss", "Method", "Progress", "encode_views", "known_of"]
 
-NEEDS = frozenset({"labels", "groups", "local", "overlap", "two_views", "paired"})
+NEEDS = frozenset(
+    {"labels", "groups", "pairs", "local", "overlap", "two_views", "paired", "time_frequency"}
+)
 """What a method may ask of its batches, views and encoders."""
 
 
@@ -30,6 +34,14 @@ class Loss:
     total: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     carry: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def detached(self) -> Loss:
+        """Return the same values without the graph, which holds on to activations."""
+        return Loss(
+            self.total.detach(),
+            {name: part.detach() for name, part in self.parts.items()},
+            {name: kept.detach() for name, kept in self.carry.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,8 @@ class Method(nn.Module, ABC):
     """Of `NEEDS`; a method whose loss asks for more adds it to its own."""
     min_batch: int = 2
     """Records below which there is nothing to learn."""
+    sampler: Spec[Sampler] | None = None
+    """What orders the records where ``training.sampler`` does not say; None = shuffled."""
 
     def __init__(self, encoders: Mapping[str, Encoder]) -> None:
         super().__init__()
@@ -78,8 +92,8 @@ class Method(nn.Module, ABC):
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
         """Return the loss of encoded views; changes no state."""
 
-    def forward(self, views: tuple[Batch, ...]) -> Loss:
-        """Encode and take the loss; raises ValueError with too few views or records."""
+    def check(self, views: tuple[Batch, ...]) -> None:
+        """Raise ValueError with too few views or records."""
         name = type(self).__name__
         if "two_views" in self.needs and len(views) < 2:
             raise ValueError(f"{name}: {len(views)} view; at least 2 are needed")
@@ -87,6 +101,10 @@ class Method(nn.Module, ABC):
             raise ValueError(
                 f"{name}: a batch of {len(views[0])} records; at least {self.min_batch} are needed"
             )
+
+    def forward(self, views: tuple[Batch, ...]) -> Loss:
+        """Encode and take the loss; raises ValueError with too few views or records."""
+        self.check(views)
         return self.objective(self.encode(views))
 
     def after_backward(self, progress: Progress) -> None:

@@ -20,6 +20,7 @@ from seqcl.model import Model
 from seqcl.rng import Rng
 from seqcl.run.build import build_method, build_model, prepare, sample_of
 from seqcl.run.folder import load
+from seqcl.run.sampling import check_batches, check_needs, choose_sampler
 from seqcl.training.closed_form import fit_embedding
 from seqcl.training.loop import TrainResult, train
 from seqcl.training.sinks import Sink
@@ -49,11 +50,13 @@ class Parts:
     def loader(self) -> Loader:
         """Return the loader of training batches."""
         options = self.preset.training
-        sampler = options.sampler.build(self.dataset)
-        return Loader(
+        sampler = choose_sampler(options, self.method).build(self.dataset)
+        loader = Loader(
             self.dataset, self.model.collate(), sampler, options.batch_size,
             seed=self.seed, workers=options.workers,
         )  # fmt: skip
+        check_batches(self.method, sampler, loader, options, self.seed)
+        return loader
 
 
 def assemble(
@@ -67,8 +70,9 @@ def assemble(
 ) -> Parts:
     """Build model, views and method; the same parts for equal (preset, dataset, seed).
 
-    Raises PresetError where the method needs labels or groups that the data does not have,
-    UsageError where the encoder of the run `init` does not fit.
+    Raises PresetError where the method needs labels or groups that the data does not have, or
+    that the sampler does not bring together, or where there is nothing to train; UsageError where
+    the encoder of the run `init` does not fit.
     """
     model = build_model(preset, dataset.channels, dataset.rate_hz, seed)
     prepare(model, dataset, seed)
@@ -77,13 +81,21 @@ def assemble(
     views = preset.views.build()
     method = None
     if preset.method is not None:
-        method = build_method(preset, model, seed)
-        _check_needs(method, dataset)
+        if not model.encoder.trainable:
+            raise PresetError(
+                f"method: encoder {preset.encoder.name} has nothing to train by gradient; use "
+                "method=none with an embedding, or another encoder"
+            )
+        try:
+            method = build_method(preset, model, seed)
+        except ValueError as error:  # options that contradict each other
+            raise PresetError(f"method: {error}") from None
+        check_needs(method, dataset)
         _check_views(method, views, model, dataset)
         method.to(device)
     parts = Parts(preset, dataset, validation, views, model.to(device), method, device, seed)
     if method is not None:
-        parts.loader()  # tells too few records before anything is written
+        parts.loader()  # tells what cannot be batched before anything is written
     return parts
 
 
@@ -138,14 +150,11 @@ def _check_views(method: Method, views: ViewGenerator, model: Model, dataset: Da
         made = views(batch, model.frontend, Rng(0))
     except ValueError as error:
         raise PresetError(f"views: {error}") from None
-    if "two_views" in method.needs and len(made) < 2:
-        name = type(method).__name__
-        raise PresetError(f"views: make {len(made)} view of a record, and {name} needs two or more")
-
-
-def _check_needs(method: Method, dataset: Dataset) -> None:
     name = type(method).__name__
-    if "labels" in method.needs and all(label is None for label in dataset.labels):
-        raise PresetError(f"method {name} needs labels; set data.label or use labelled data")
-    if "groups" in method.needs and all(group is None for group in dataset.groups):
-        raise PresetError(f"method {name} needs groups; set data.group")
+    if "overlap" in method.needs and not views.aligned:
+        raise PresetError(
+            f"views: those of {type(views).__name__} share no steps that could be matched, and "
+            f"{name} contrasts common steps; use views: overlapping"
+        )
+    if "two_views" in method.needs and len(made) < 2:
+        raise PresetError(f"views: make {len(made)} view of a record, and {name} needs two or more")

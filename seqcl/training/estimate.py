@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import groupby
 from time import perf_counter
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from seqcl.batch import Batch, Encoded
+from seqcl.batch import Batch
 from seqcl.data.loader import Loader
-from seqcl.encoders.base import Encoder
-from seqcl.heads.base import Head
 from seqcl.methods.base import Method
 from seqcl.rng import Rng
 from seqcl.training.options import TrainingOptions
 from seqcl.training.precision import mixed_precision
-from seqcl.training.step import backward, own_random_state
+from seqcl.training.seeding import own_random_state
+from seqcl.training.step import backward
+from seqcl.training.watching import Shape, watched
 from seqcl.views.base import Frontend, ViewGenerator
 
 __all__ = ["Estimate", "estimate"]
 
 _MOMENTS = {"adamw": 2, "sgd": 1, "lars": 1}
 """Copies of the weights that an optimizer keeps."""
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class Estimate:
     batch: Shape
     views: tuple[Shape, ...]
     pooled: tuple[Shape, ...]
-    """What each call of an encoder gave; views of one shape share a call."""
+    """What each call of an encoder gave; views of one shape share a call, chunks do not."""
     projected: tuple[Shape, ...]
     """What each call of a head gave."""
     peak_bytes: int
@@ -57,8 +53,8 @@ class Estimate:
             ("weights", f"{sum(self.parameters.values()):,} ({parts})"),
             ("batch", _shape(self.batch)),
             ("views", ", ".join(map(_shape, self.views))),
-            ("pooled", ", ".join(map(_shape, self.pooled))),
-            ("projected", ", ".join(map(_shape, self.projected)) or "–"),
+            ("pooled", _calls(self.pooled)),
+            ("projected", _calls(self.projected) or "–"),
             ("memory", f"about {self.peak_bytes / 2**20:,.0f} MiB"),
             ("one step", f"{self.step_s:.3f} s"),
             ("all steps", f"{self.steps:,}, about {self.steps * self.step_s / 60:.1f} min"),
@@ -88,13 +84,13 @@ def estimate(
         batch = next(batches).to(device)
         with torch.no_grad():
             views = make_views(batch, frontend, Rng(seed, number, device=device))
-        backward(trial, views, options.accumulate, (seed, number))
+        backward(trial, views, options.accumulate, (seed, number), options.chunk)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return batch, views
 
     with own_random_state(device), mixed_precision(trial, device, options.precision):
-        with _recorded(trial) as seen:
+        with watched(trial) as seen:
             batch, views = step(0)
         started = perf_counter()
         step(1)
@@ -114,44 +110,6 @@ def estimate(
     )
 
 
-@dataclass
-class _Seen:
-    pooled: list[Shape]
-    projected: list[Shape]
-    storages: dict[int, int]
-
-    @property
-    def saved(self) -> int:
-        """Bytes that the backward pass was kept for, each storage once."""
-        return sum(self.storages.values())
-
-
-@contextmanager
-def _recorded(method: Method) -> Iterator[_Seen]:
-    """Watch what encoders and heads give, and what autograd keeps besides the weights."""
-    seen = _Seen([], [], {})
-    weights = {weight.untyped_storage().data_ptr() for weight in method.parameters()}
-
-    def look(part: nn.Module, _inputs: Any, output: Any) -> None:
-        if isinstance(output, Encoded):
-            seen.pooled.append(tuple(output.pooled.shape))
-        elif isinstance(part, Head):
-            seen.projected.append(tuple(output.shape))
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            seen.storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    parts = [part for part in method.modules() if isinstance(part, Encoder | Head)]
-    handles = [part.register_forward_hook(look) for part in parts]
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield seen
-    for handle in handles:
-        handle.remove()
-
-
 def _parameters(method: Method) -> dict[str, int]:
     """Count what learns, by the method's parts."""
     counts = {
@@ -163,6 +121,12 @@ def _parameters(method: Method) -> dict[str, int]:
 
 def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
+
+
+def _calls(shapes: tuple[Shape, ...]) -> str:
+    """Return each shape, and how often it came where that is more than once in a row."""
+    runs = [(shape, len(list(same))) for shape, same in groupby(shapes)]
+    return ", ".join(_shape(s) if n == 1 else f"{n} times {_shape(s)}" for s, n in runs)
 
 
 def _shape(shape: Shape) -> str:

@@ -24,8 +24,9 @@ from seqcl.training.journal import Journal
 from seqcl.training.optim import build_optimizer, learning_rate, set_learning_rate, skip_update
 from seqcl.training.options import TrainingOptions
 from seqcl.training.precision import mixed_precision
+from seqcl.training.seeding import own_random_state
 from seqcl.training.sinks import LogRecord, Sink
-from seqcl.training.step import backward, clip_gradient, own_random_state
+from seqcl.training.step import backward, clip_gradient
 from seqcl.training.stopwatch import Stopwatch
 from seqcl.views.base import Frontend, ViewGenerator
 
@@ -128,7 +129,8 @@ def train(
                 views = make_views(batch, frontend, Rng(seed, _VIEWS, step, device=device))
             clock.lap("views")
             optimizer.zero_grad()
-            loss = backward(method, views, options.accumulate, (seed, _NOISE, step, rank()))
+            key = (seed, _NOISE, step, rank())
+            loss = backward(method, views, options.accumulate, key, options.chunk)
             method.after_backward(Progress(step, total))
             norm = clip_gradient(method, options.clip_norm)
             skip_update(optimizer, guard.watch(step, on_host, loss, norm))

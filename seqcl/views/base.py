@@ -126,6 +126,8 @@ class ViewGenerator(ABC):
     kind: ClassVar[str] = "views"
     extra_steps: int = 0
     """How many steps longer than a window the dataset must read (neighbouring windows)."""
+    aligned: ClassVar[bool] = False
+    """Whether the views share steps, and step t of a view is recording step ``start + t``."""
 
     @abstractmethod
     def __call__(self, batch: Batch, frontend: Frontend, rng: Rng) -> tuple[Batch, ...]:

@@ -1,4 +1,4 @@
-"""Augmentations that hide part of a record: time mask, channel mask, frequency mask.
+"""Augmentations that hide part of a record: time, step, channel and frequency mask.
 
 What is hidden becomes 0, the mean of scaled data; `Batch.mask` stays as it is, since a hidden
 step is a real one that the encoder has to do without.
@@ -17,7 +17,7 @@ from seqcl.batch import Batch
 from seqcl.rng import Rng
 from seqcl.views.base import Params, ValueAugmentation, real_steps, zero_masked
 
-__all__ = ["ChannelMask", "FrequencyMask", "TimeMask"]
+__all__ = ["ChannelMask", "FrequencyMask", "StepMask", "TimeMask"]
 
 Fraction = Annotated[float, Gt(0), Lt(1)]
 
@@ -47,6 +47,28 @@ class TimeMask(ValueAugmentation):
             keep &= (at - middle[:, span, None]).abs() >= width / 2
         kept: Tensor = batch.values * keep.unsqueeze(1)
         return kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepMask(ValueAugmentation):
+    """Hide single steps in all channels, each by its own draw (TS2Vec, arXiv 2106.10466).
+
+    TS2Vec hides the steps after its first, linear layer, so that a hidden step differs from one
+    whose values are 0. An encoder's first layer turns 0 into its learnt bias: the same in all but
+    the constant, for every encoder.
+    """
+
+    probability: Annotated[float, Ge(0), Lt(1)] = 0.5
+    """Probability that a step is hidden."""
+
+    def draw(self, batch: Batch, rng: Rng) -> Params:
+        """Draw `keep` (B, T): True = kept."""
+        rows, _, steps = batch.values.shape
+        return {"keep": rng.uniform(rows, 0.0, 1.0, steps) >= self.probability}
+
+    def change(self, batch: Batch, params: Params) -> Tensor:
+        """Set the hidden steps to 0."""
+        return torch.where(params["keep"].unsqueeze(1), batch.values, batch.values.new_zeros(()))
 
 
 @dataclass(frozen=True, kw_only=True)

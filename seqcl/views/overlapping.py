@@ -36,6 +36,8 @@ class Overlapping(ViewGenerator):
             (ValueError): they would lose the overlap.
     """
 
+    aligned = True
+
     def __init__(
         self,
         *,

@@ -37,8 +37,8 @@ def test_five_planted_mistakes_are_told_at_once() -> None:
     text = "\n".join(told)
     assert len(told) == 5
     assert (
-        "p.yaml: method(simclr).heads: unknown option. Did you mean 'head'? Known: head, loss"
-        in told
+        "p.yaml: method(simclr).heads: unknown option. Did you mean 'head'? "
+        "Known: head, loss, temperature" in told
     )
     assert "method(simclr).loss(nt_xent).temperature: input should be greater than 0" in text
     assert "encoder(tcn).width: input should be a valid integer, got '64'" in text

@@ -17,6 +17,8 @@ from seqcl.registry import registry
 from seqcl.rng import Rng
 
 NAMES = sorted(registry("encoders"))
+TRAINABLE = [name for name in NAMES if registry("encoders")[name].trainable]
+AUTOCAST = [name for name in NAMES if registry("encoders")[name].autocast]
 TOLERANCE = 1e-5
 """What the contract allows; other batch shapes already change the last bits of a product."""
 
@@ -101,12 +103,10 @@ def test_defaults_have_at_most_a_million_parameters(name: str) -> None:
     assert sum(parameter.numel() for parameter in build(name, 9).parameters()) <= 1_000_000
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINABLE)
 @pytest.mark.parametrize("masks", [False, True])
 def test_every_parameter_has_a_finite_gradient_that_is_not_zero(name: str, masks: bool) -> None:
     encoder, batch = build(name), series(8, 2, 40)
-    if not encoder.trainable:
-        pytest.skip(f"{name} is not trainable")
     batch = with_gaps(with_lengths(batch, (40, 7, 1, 23, 40, 39, 18, 30))) if masks else batch
     pooled = encoder(batch).pooled
     (pooled * torch.randn_like(pooled)).sum().backward()
@@ -161,7 +161,8 @@ def test_a_record_without_a_real_step_gives_finite_output_and_gradients(name: st
     encoded = encoder(with_lengths(series(2, 2, 9), (0, 6), float("nan")), local=True)
     assert encoded.pooled.isfinite().all()
     assert not encoded.mask[0].any()
-    encoded.pooled.square().sum().backward()
+    if encoder.trainable:
+        encoded.pooled.square().sum().backward()
     for part, parameter in encoder.named_parameters():
         assert parameter.grad is None or parameter.grad.isfinite().all(), part
 
@@ -205,11 +206,9 @@ def test_pickles_and_its_weights_survive_safetensors_bit_for_bit(name: str) -> N
     assert torch.equal(pickle.loads(pickle.dumps(encoder))(batch).pooled, expected)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", AUTOCAST)
 def test_bfloat16_autocast_pools_in_float32_close_to_full_precision(name: str) -> None:
     encoder, batch = build(name), with_lengths(series(4, 2, 40), (40, 9, 22, 31))
-    if not encoder.autocast:
-        pytest.skip(f"{name} declares that it does not run under autocast")
     with torch.autocast("cpu", torch.bfloat16):
         pooled = encoder(batch).pooled
         pooled.square().mean().backward()

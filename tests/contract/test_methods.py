@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seqcl.batch import Batch
 from seqcl.encoders.conv1d import Conv1d
+from seqcl.encoders.time_frequency import TimeFrequency
 from seqcl.methods.base import NEEDS, Loss, Method, Progress
 from seqcl.registry import registry
 
@@ -22,8 +23,9 @@ TOTAL_STEPS = 20
 
 def build(name: str, seed: int = 0) -> Method:
     torch.manual_seed(seed)
-    encoders = {"main": Conv1d(CHANNELS)}
-    if "paired" in registry("methods")[name].needs:
+    needs = registry("methods")[name].needs
+    encoders = {"main": (TimeFrequency if "time_frequency" in needs else Conv1d)(CHANNELS)}
+    if "paired" in needs:
         encoders["other"] = copy.deepcopy(encoders["main"])
     method: Method = registry("methods")[name](encoders)
     return method
@@ -43,6 +45,7 @@ def views(rows: int = ROWS, count: int = 2, step: int = 0) -> tuple[Batch, ...]:
             ids=torch.arange(rows),
             groups=torch.arange(rows) // 2,
             labels=torch.arange(rows) % 4,
+            pairs=(torch.arange(rows) // 2 + 1) * (1 - 2 * (torch.arange(rows) // 2 % 2)),
             start=torch.zeros(rows, dtype=torch.int64),
         )
         for _ in range(count)
@@ -67,7 +70,8 @@ def train(method: Method, steps: int = TOTAL_STEPS, first: int = 0) -> list[floa
 
 
 def tensors(value: Batch) -> list[Tensor]:
-    return [x for x in (value.values, value.ids, value.groups, value.labels) if x is not None]
+    known = (value.values, value.ids, value.groups, value.labels, value.pairs)
+    return [x for x in known if x is not None]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -164,9 +168,9 @@ def test_the_order_of_the_records_does_not_matter(name: str) -> None:
     order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(2))
     shuffled = tuple(
         replace(view, values=view.values[order], ids=view.ids[order],
-                groups=view.groups[order], labels=view.labels[order])
+                groups=view.groups[order], labels=view.labels[order], pairs=view.pairs[order])
         for view in views()
-        if view.groups is not None and view.labels is not None
+        if view.groups is not None and view.labels is not None and view.pairs is not None
     )  # fmt: skip
     losses = []
     for given in (views(), shuffled):

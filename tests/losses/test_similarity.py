@@ -4,13 +4,15 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from seqcl.losses import similarity
+from seqcl.losses import similarity, tiles
+from seqcl.losses.pairs import Pairs
 from seqcl.losses.similarity import cross_lse, self_lse, unit_rows
 
 TILE = 512
@@ -40,6 +42,10 @@ def naive_lse(x: Tensor) -> Tensor:
     return (x @ x.T).fill_diagonal_(-math.inf).logsumexp(1)
 
 
+def small_blocks(rows: int, size: int = 3) -> Iterator[slice]:
+    return (slice(i, min(i + size, rows)) for i in range(0, rows, size))
+
+
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("rows", [2, 3, 17, 40])
 def test_both_forms_equal_a_plain_python_sum(rows: int, temperature: float) -> None:
@@ -55,7 +61,7 @@ def test_anchors_that_are_a_part_of_the_columns_equal_a_plain_python_sum(first: 
     columns = unit_rows(draw(16), 3.0)
     anchors = columns[first : first + 7]
     expected = torch.tensor(slow_lse(anchors, columns, first), dtype=torch.float64)
-    torch.testing.assert_close(cross_lse(anchors, columns, first), expected)
+    torch.testing.assert_close(cross_lse(anchors, columns, Pairs((first,))), expected)
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
@@ -76,6 +82,31 @@ def test_float32_equals_the_whole_matrix_in_float64(rows: int, temperature: floa
         tolerance = 1e-6 / temperature + 3e-6
         assert (lse - expected).abs().max() < tolerance
         assert (x.grad - exact.grad).norm() < tolerance * exact.grad.norm()
+
+
+@pytest.mark.parametrize("rows", [70, TILE + 70])
+def test_a_torch_without_onednn_gives_the_same(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, columns = (draw(rows, seed=seed, dtype=torch.float32).requires_grad_() for seed in (0, 1))
+
+    def run() -> Tensor:
+        loss = self_lse(unit_rows(x, 3.0), 9.0).mean() + cross_lse(x, columns, Pairs()).mean()
+        return torch.cat(
+            [loss[None], *(g.flatten() for g in torch.autograd.grad(loss, (x, columns)))]
+        )
+
+    with_onednn = run()
+    monkeypatch.setattr(tiles, "_LINEAR", None)
+    # The products round in another order.
+    torch.testing.assert_close(run(), with_onednn, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_in_any_layout_give_the_same() -> None:
+    whole = draw(48, 600, dtype=torch.float32)
+    x = unit_rows(whole[3:40, ::5].T, 2.0)  # a transposed slice
+    y = whole[3:40, ::5].T.clone(memory_format=torch.contiguous_format)
+    plain = unit_rows(y, 2.0)
+    torch.testing.assert_close(self_lse(x, 4.0), self_lse(plain, 4.0))
+    torch.testing.assert_close(cross_lse(x, x, Pairs()), self_lse(plain, 4.0))
 
 
 def test_duplicate_rows_change_nothing_but_the_sum() -> None:
@@ -102,17 +133,14 @@ def test_gradients_are_exact_in_float64_over_many_tiles(
     kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(similarity, "_KEEP_ROWS", 100 if kept else 0)
-    monkeypatch.setattr(
-        similarity,
-        "_blocks",
-        lambda x: (slice(i, min(i + 3, len(x))) for i in range(0, len(x), 3)),
-    )
+    for module in (similarity, tiles):
+        monkeypatch.setattr(module, "blocks", lambda x: small_blocks(len(x)))
     x = draw(8, 4).requires_grad_()
     columns = draw(9, 4, seed=1).requires_grad_()
     assert gradcheck(lambda x: self_lse(x, 40.0), (x,))
     assert gradcheck(self_lse, (x,))
-    assert gradcheck(lambda a, b: cross_lse(a, b, 1), (x, columns))
-    assert gradcheck(lambda a, b: cross_lse(a[:2], b, 4), (x, columns))
+    assert gradcheck(lambda a, b: cross_lse(a, b, Pairs((1,))), (x, columns))
+    assert gradcheck(lambda a, b: cross_lse(a[:2], b, Pairs((4,))), (x, columns))
 
 
 def test_the_backward_may_run_twice_over_one_graph() -> None:
@@ -127,7 +155,7 @@ def test_the_backward_may_run_twice_over_one_graph() -> None:
 def test_a_second_derivative_is_refused() -> None:
     x = unit_rows(draw(6), 2.0).requires_grad_()
     for bound in (4.0, None):
-        with pytest.raises(RuntimeError, match="self_lse and cross_lse have no second derivative"):
+        with pytest.raises(RuntimeError, match="the tiled losses have no second derivative"):
             torch.autograd.grad(self_lse(x, bound).sum(), x, create_graph=True)
 
 
@@ -177,6 +205,7 @@ def test_one_row_is_a_value_error() -> None:
 _PEAK = """
 import re, sys, torch
 from pathlib import Path
+from seqcl.losses.pairs import Pairs
 from seqcl.losses.similarity import self_lse, unit_rows
 def resident(field):
     return int(re.search(field + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024

@@ -42,6 +42,16 @@ def test_memory_grows_with_the_optimizers_moments_and_shrinks_with_accumulation(
     assert measured(toy, accumulate=2).peak_bytes < adamw
 
 
+def test_memory_shrinks_with_chunks_and_their_calls_are_told_in_short():
+    toy = Toy()
+    found = measured(toy, chunk=2)
+    assert found.peak_bytes < measured(toy).peak_bytes
+    facts = dict(found.facts())
+    # four chunks without gradient, the target on the whole batch, four chunks with gradient
+    assert facts["pooled"] == "4 times 4 x 16, 8 x 16, 4 times 4 x 16"
+    assert facts["projected"] == "3 times 8 x 4"
+
+
 def test_the_activations_kept_for_the_backward_pass_are_counted():
     toy = Toy()
     values = 4 * BATCH * CHANNELS * STEPS

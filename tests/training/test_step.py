@@ -1,16 +1,13 @@
+import weakref
+
 import numpy as np
 import pytest
 import torch
 from toy_training import CHANNELS, STEPS, Toy
 
 from seqcl.rng import Rng
-from seqcl.training.step import (
-    backward,
-    clip_gradient,
-    own_random_state,
-    seed_torch,
-    weights_finite,
-)
+from seqcl.training.seeding import own_random_state, seed_torch
+from seqcl.training.step import backward, clip_gradient, weights_finite
 from seqcl.training.stopwatch import Stopwatch
 from seqcl.views.frontend import IdentityFrontend
 
@@ -55,6 +52,20 @@ def test_parts_add_up_to_the_mean_over_records(toy, views, parts):
     for a, b in zip(found, gradients(toy.method), strict=True):
         # the same sums in another order, in float32
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_part_is_forgotten_before_the_next_one_is_encoded(toy, views):
+    seen, objective = [], toy.method.objective
+
+    def look(encoded):
+        assert all(earlier() is None for earlier in seen)
+        loss = objective(encoded)
+        seen.append(weakref.ref(loss.total))
+        return loss
+
+    toy.method.objective = look
+    backward(toy.method, views, 4, (1,))
+    assert len(seen) == 4
 
 
 def test_what_after_step_gets_is_detached_and_of_the_whole_batch(toy, views):

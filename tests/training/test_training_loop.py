@@ -12,7 +12,8 @@ import torch
 from toy_training import BATCH, CHANNELS, RECORDS, STEPS, Collecting, Toy, same_bits
 
 from seqcl.errors import ArtefactError, PresetError, TrainingError, UsageError
-from seqcl.registry import REGISTRIES, registry
+from seqcl.methods.simclr import SimCLR
+from seqcl.registry import REGISTRIES, Spec, registry
 from seqcl.training.interrupts import Interrupted
 from seqcl.training.sinks import JsonlSink
 
@@ -82,17 +83,47 @@ def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(tmp_path, uninte
     assert result.weights_moved > 0
 
 
+def toy_of(name):
+    """Return a toy training by a registered method, with the encoder and views that it needs."""
+    kind = registry("methods")[name]
+
+    def build(encoders):
+        if "time_frequency" in kind.needs:
+            encoders = {"main": registry("encoders")["time_frequency"](CHANNELS)}
+        return kind(encoders)
+
+    toy = Toy(method=build)
+    if "overlap" in kind.needs:
+        toy.views = registry("views")["overlapping"]()
+    return toy
+
+
 @pytest.mark.parametrize("name", sorted(REGISTRIES["methods"]))
 def test_every_method_resumes_to_the_same_bits(tmp_path, name):
-    method = registry("methods")[name]
-    if not method.needs <= {"two_views", "local"}:
-        pytest.skip(f"{name} needs {sorted(method.needs)}, which the toy data do not have")
-    whole, stopped, resumed = (Toy(method=method) for _ in range(3))
+    whole, stopped, resumed = (toy_of(name) for _ in range(3))
     whole.train(steps=6)
     with pytest.raises(Interrupted):
         stopped.train(steps=6, folder=tmp_path, log_every=1, sinks=[stop_at(3)])
     resumed.train(steps=6, folder=tmp_path, resume=True)
     assert same_bits(resumed.state(), whole.state())
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRIES["temperatures"]))
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_temperatures_and_chunks_resume_to_the_same_bits(tmp_path, name, chunk):
+    def build(encoders):
+        return SimCLR(encoders, temperature=Spec("temperatures", name))
+
+    whole, stopped, resumed = (Toy(method=build) for _ in range(3))
+    whole.train(steps=6, chunk=chunk)
+    with pytest.raises(Interrupted):
+        stopped.train(steps=6, chunk=chunk, folder=tmp_path, log_every=1, sinks=[stop_at(3)])
+    resumed.train(steps=6, chunk=chunk, folder=tmp_path, resume=True)
+    assert same_bits(resumed.state(), whole.state())
+    changed = [key for key in whole.state() if key.startswith("temperature.")]
+    assert changed
+    initial = Toy(method=build).state()
+    assert not any(torch.equal(whole.state()[key], initial[key]) for key in changed)
 
 
 def test_how_often_is_logged_diagnosed_and_saved_does_not_change_the_weights(tmp_path):

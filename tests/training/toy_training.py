@@ -104,7 +104,13 @@ class Toy:
     def __init__(self, seed=0, *, workers=0, values=None, method=Student):
         rng = np.random.default_rng(7)
         x = rng.standard_normal((RECORDS, CHANNELS, STEPS)) if values is None else values
-        self.dataset = dataset_from_arrays(x.astype(np.float32))
+        count = len(x)
+        self.dataset = dataset_from_arrays(
+            x.astype(np.float32),
+            [None if row % 4 == 3 else row % 3 for row in range(count)],
+            [f"g{row // 3}" for row in range(count)],
+            pairs=[f"{'!' * (row // 2 % 2)}{row // 2}" for row in range(count)],
+        )
         scaler = Scaler(CHANNELS)
         scaler.fit(self.dataset)
         collate = Collate(scaler)

@@ -28,8 +28,9 @@ class NpzReader(CollectionReader):
     """Reads the records of an ``.npz`` archive.
 
     ``X`` is (n, C, T), or (n, T) for one channel; NaN is missing, and steps at the end at which
-    every channel is NaN are padding. Optional: ``y`` (n,) labels and ``groups`` (n,), under other
-    names by data.label and data.group, and ``channels`` (C,) names. An ``X`` saved by
+    every channel is NaN are padding. Optional: ``y`` (n,) labels, ``groups`` (n,) and ``pairs``
+    (n,) marks, empty = none, under other names by data.label, data.group and data.pair, and
+    ``channels`` (C,) names. An ``X`` saved by
     ``np.savez`` stays on disk and is mapped; one saved compressed is unpacked once per file.
     """
 
@@ -45,7 +46,9 @@ class NpzReader(CollectionReader):
                     f"{', '.join(names) or 'nothing'}"
                 )
             arrays = {"X": open_member(path, archive, "X")}
-            wanted = {"y": self.columns.label, "groups": self.columns.group, "channels": None}
+            columns = self.columns
+            wanted = {"y": columns.label, "groups": columns.group, "pairs": columns.pair}
+            wanted["channels"] = None
             for role, asked in wanted.items():
                 name = asked or role
                 if name in names:
@@ -76,6 +79,7 @@ def _collection(
     X: Array,
     y: Array | None = None,
     groups: Array | None = None,
+    pairs: Array | None = None,
     channels: Array | None = None,
 ) -> Collection:
     if X.ndim not in (2, 3) or X.dtype.kind not in "fiub":
@@ -90,6 +94,7 @@ def _collection(
     for name, array, size in (
         ("y", y, count),
         ("groups", groups, count),
+        ("pairs", pairs, count),
         ("channels", channels, width),
     ):
         if array is not None and array.shape != (size,):
@@ -102,6 +107,7 @@ def _collection(
         lengths=_lengths(X),
         labels=None if y is None else _labels(path, y),
         groups=None if groups is None else list(map(str, _texts(path, "groups", groups))),
+        pairs=None if pairs is None else [str(t) or None for t in _texts(path, "pairs", pairs)],
     )
 
 

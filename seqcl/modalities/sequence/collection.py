@@ -33,6 +33,7 @@ class Collection:
     lengths: Sequence[int] | None = None
     labels: Sequence[Label | None] | None = None
     groups: Sequence[str] | None = None
+    pairs: Sequence[str | None] | None = None
 
 
 class CollectionReader(Reader):
@@ -73,6 +74,7 @@ class CollectionReader(Reader):
                 channels=channels,
                 label=None if collection.labels is None else collection.labels[row],
                 group=None if collection.groups is None else collection.groups[row],
+                pair=None if collection.pairs is None else collection.pairs[row],
                 key=row,
                 named=collection.named,
             )
@@ -90,6 +92,7 @@ class CollectionReader(Reader):
             id=entry.id,
             label=entry.label,
             group=entry.group,
+            pair=entry.pair,
             channels=entry.channels,
             start=start,
         )

@@ -1,0 +1,165 @@
+"""What each method's training is worth: its encoder against the same one untrained.
+
+    python benchmarks/methods.py --data FOLDER --out STEM [--sets A,B] [--methods P,Q] [--seeds 3]
+
+FOLDER and sets as in series.py; `--methods` names presets. Everything but the method's training
+is the same on both sides: views and encoder are the preset's, the encoder sees the training
+series without labels, and logistic regression and the nearest neighbour see the frozen
+embeddings. Each preset, set and seed runs in a process of its own with one thread; a stopped
+benchmark goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from series import TRAINED, UNTRAINED, Flat, _report, _sets
+
+from seqcl.config import load_preset
+from seqcl.config.preset import preset_names
+from seqcl.data.dataset import open_dataset
+from seqcl.files import atomic_write
+from seqcl.run.build import build_model, prepare
+from seqcl.run.fitting import assemble, fit
+from seqcl.training.embed import embed
+
+TASKS = {"linear": "linear_accuracy", "knn": "knn_accuracy"}
+
+
+def main() -> None:
+    """Run what is missing, then write STEM.json and STEM.md."""
+    options = _options()
+    path = options.out.with_suffix(".json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records: list[Flat] = json.loads(path.read_text()) if path.is_file() else []
+    context = multiprocessing.get_context("spawn")
+    done = {(r["preset"], r["set"], r["seed"], r["steps"]) for r in records}
+    for name in _sets(options):
+        for seed in range(options.seeds):
+            for preset in options.methods.split(","):
+                if (preset, name, seed, options.steps) in done:
+                    continue
+                work = (preset, name, seed, str(options.data or ""), options.steps)
+                with context.Pool(1) as pool:
+                    records += pool.apply(measure, work)
+                atomic_write(path, json.dumps(records, indent=1) + "\n")
+                print(_line(records[-2:]), flush=True)
+    text = summarise([r for r in records if r["steps"] == options.steps], options.steps)
+    atomic_write(options.out.with_suffix(".md"), text)
+    print(text)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder of NAME_TRAIN.npz and NAME_TEST.npz")
+    parser.add_argument("--out", type=Path, required=True, help="stem of the files to write")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--sets", default="", help="names, comma-separated; default: all")
+    parser.add_argument("--methods", default=",".join(preset_names()), help="presets; default: all")
+    parser.add_argument("--steps", type=int, help="optimizer steps, instead of the preset's")
+    return parser.parse_args()
+
+
+def measure(preset_name: str, name: str, seed: int, folder: str, steps: int | None) -> list[Flat]:
+    """Return two flat records: the untrained encoder's and the trained one's."""
+    warnings.filterwarnings("ignore")  # of scikit-learn
+    torch.set_num_threads(1)
+    cut = [] if steps is None else [f"training.steps={steps}", "training.epochs=null"]
+    preset = load_preset(preset_name, cut)
+    stem = name if name.startswith("aeon:") else f"{folder}/{name}"
+    ends = (":train", ":test") if name.startswith("aeon:") else ("_TRAIN.npz", "_TEST.npz")
+    train = open_dataset(
+        [stem + ends[0]], preset.data, extra_steps=preset.views.build().extra_steps
+    )
+    test = open_dataset([stem + ends[1]], preset.data, channels=train.channels)
+    control = build_model(preset, train.channels, train.rate_hz, seed)
+    prepare(control, train, seed)
+    before = time.process_time()
+    parts = assemble(preset, train, seed=seed, device=torch.device("cpu"))
+    fit(parts)
+    fit_s = {UNTRAINED: 0.0, TRAINED: time.process_time() - before}
+    records = []
+    for system, model in ((UNTRAINED, control.eval()), (TRAINED, parts.model)):
+        reference, scored = embed(model, train), embed(model, test)
+        record = {"preset": preset_name, "set": name, "seed": seed, "system": system}
+        record |= {"steps": steps, "fit_s": round(fit_s[system], 2)}
+        for task in TASKS:
+            metrics = _report(task, reference, scored).metrics
+            record |= {f"{task}_{key}": round(value, 6) for key, value in metrics.items()}
+        records.append(record)
+    return records
+
+
+def _line(pair: Sequence[Flat]) -> str:
+    before, after = pair
+    shown = (f"{task} {before[key]:.3f} to {after[key]:.3f}" for task, key in TASKS.items())
+    return (
+        f"{after['preset']} {after['set']} seed {after['seed']}: {', '.join(shown)}, "
+        f"{after['fit_s']:.1f} CPU-s"
+    )
+
+
+def summarise(records: Sequence[Flat], steps: int | None) -> str:
+    """Return the tables as Markdown: what training adds, by preset, then by set."""
+    presets = list(dict.fromkeys(r["preset"] for r in records))
+    names = list(dict.fromkeys(r["set"] for r in records))
+    length = "the presets' own length" if steps is None else f"{steps} steps"
+    lines = [f"# Methods: trained minus untrained, {len(names)} sets, {length}", "",
+             "Intervals: 95 %, bootstrap over the sets of their means over seeds.", ""]  # fmt: skip
+    for task, key in TASKS.items():
+        lines += [f"## {task}", "", "| preset | runs | untrained | trained | difference "
+                  "| interval | wins | losses | fit CPU-s |", f"|{'---|' * 9}"]  # fmt: skip
+        lines += [_row([r for r in records if r["preset"] == preset], key) for preset in presets]
+        lines += ["", f"| set | {' | '.join(presets)} |", f"|---|{'---|' * len(presets)}"]
+        for name in names:
+            cells = [_cell(records, preset, name, key) for preset in presets]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _pairs(records: Sequence[Flat], key: str) -> dict[str, tuple[float, float]]:
+    """Return for each set the means over seeds, untrained and trained."""
+    return {
+        name: tuple(
+            float(np.mean([r[key] for r in records if (r["set"], r["system"]) == (name, system)]))
+            for system in (UNTRAINED, TRAINED)
+        )  # type: ignore[misc]
+        for name in dict.fromkeys(r["set"] for r in records)
+    }
+
+
+def _row(own: Sequence[Flat], key: str) -> str:
+    before, after = np.array(list(_pairs(own, key).values())).T
+    gaps = after - before
+    low, high = np.quantile(
+        np.random.default_rng(0).choice(gaps, (10_000, len(gaps))).mean(1), [0.025, 0.975]
+    )
+    fit_s = np.mean([r["fit_s"] for r in own if r["system"] == TRAINED])
+    return (
+        f"| {own[0]['preset']} | {len(own) // 2} | {before.mean():.3f} | {after.mean():.3f} "
+        f"| {gaps.mean():+.3f} | {low:+.3f} to {high:+.3f} | {int((gaps > 0).sum())} "
+        f"| {int((gaps < 0).sum())} | {fit_s:.1f} |"
+    )
+
+
+def _cell(records: Sequence[Flat], preset: str, name: str, key: str) -> str:
+    own = [r for r in records if (r["preset"], r["set"]) == (preset, name)]
+    if not own:
+        return "–"
+    before, after = _pairs(own, key)[name]
+    return f"{before:.3f} → {after:.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""TS2Vec (Yue et al. 2022, arXiv 2106.10466): the same step in two crops, scale by scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt, Le
+from torch import Tensor
+
+from seqcl.batch import Encoded
+from seqcl.encoders.base import Encoder
+from seqcl.losses.hierarchical import hierarchical
+from seqcl.losses.soft import record_weights
+from seqcl.methods.base import Loss, Method
+
+__all__ = ["TS2Vec", "common_steps"]
+
+
+class TS2Vec(Method):
+    """Contrast the steps that two overlapping crops share, with other records and other steps.
+
+    Wants the views `overlapping`, with `step_mask` for the paper's masks, and an encoder whose
+    local features matter: `tcn` with `pooling: max` is closest to the paper's. With an encoder of
+    stride s, local steps of two crops match to half of s. Soft assignments are SoftCLT's (Lee et
+    al. 2024, arXiv 2312.16424); their distances are taken between the records' first views, inside
+    the batch. With more than two views the loss is the mean over pairs of views.
+
+    Args:
+        encoders: the one encoder.
+        instance: weight of the contrast with other records, 0 to 1; the rest is for other steps.
+        anchors: steps drawn as anchors at every scale of the temporal term; None = all.
+        soft_records: sharpness of soft assignments between records (tau of SoftCLT, 1 to 50
+            there); None = hard.
+        soft_steps: sharpness of soft assignments between steps (0.5 to 2.5 there); None = hard.
+        soft_ceiling: largest weight of another record (alpha of SoftCLT).
+    """
+
+    needs = frozenset({"two_views", "local", "overlap"})
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        *,
+        instance: Annotated[float, Ge(0), Le(1)] = 0.5,
+        anchors: Annotated[int, Ge(1)] | None = None,
+        soft_records: Annotated[float, Ge(0)] | None = None,
+        soft_steps: Annotated[float, Gt(0)] | None = None,
+        soft_ceiling: Annotated[float, Ge(0), Le(1)] = 0.5,
+    ) -> None:
+        super().__init__(encoders)
+        self.instance, self.anchors = instance, anchors
+        self.soft_records, self.soft_steps = soft_records, soft_steps
+        self.soft_ceiling = soft_ceiling
+
+    def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
+        """Return the mean of the loss over the pairs of views."""
+        pairs = combinations(encoded, 2)
+        losses = [
+            self._contrast(first, second, self._records(encoded[0])) for first, second in pairs
+        ]
+        total = torch.stack(losses).mean()
+        return Loss(total, {"contrast": total.detach()})
+
+    def _records(self, encoded: Encoded) -> Tensor | None:
+        if self.soft_records is None:
+            return None
+        view = encoded.view
+        return record_weights(view.values, view.mask, self.soft_records, self.soft_ceiling)
+
+    def _contrast(self, first: Encoded, second: Encoded, records: Tensor | None) -> Tensor:
+        a, b, real = common_steps(first, second, self.encoder.stride)
+        return hierarchical(
+            a,
+            b,
+            real,
+            instance=self.instance,
+            anchors=self.anchors,
+            records=records,
+            sharpness=self.soft_steps,
+        )
+
+
+def common_steps(first: Encoded, second: Encoded, stride: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut the local steps that two views share out of each: (B, N, D) twice, and (B, N) real.
+
+    N is the shorter view's, so that nothing waits for the device; where a record's views share
+    less, the rest is not real. (The paper cuts it off, so that an odd last step is dropped in
+    pooling, where here it is pooled alone.) Raises ValueError where a view does not say where it
+    starts.
+    """
+    starts = [one.view.start for one in (first, second)]
+    if starts[0] is None or starts[1] is None:
+        raise ValueError(
+            "TS2Vec: the views do not say where they start, so their common steps are unknown; "
+            "use views: overlapping"
+        )
+    shift = (starts[1] - starts[0] + stride // 2).div(stride, rounding_mode="floor")  # (B,)
+    steps = min(_local(first).shape[2], _local(second).shape[2])
+    at = torch.arange(steps, device=shift.device)
+    a, in_a = _cut(first, shift.clamp(min=0).unsqueeze(1) + at)
+    b, in_b = _cut(second, (-shift).clamp(min=0).unsqueeze(1) + at)
+    return a, b, in_a & in_b
+
+
+def _cut(encoded: Encoded, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the local features at steps `at` (B, N), and which of these are real."""
+    steps = _local(encoded).transpose(1, 2)  # (B, T', D)
+    inside, at = at < steps.shape[1], at.clamp(max=steps.shape[1] - 1)
+    if encoded.mask is not None:
+        inside = inside & encoded.mask.gather(1, at)
+    return steps.gather(1, at.unsqueeze(2).expand(-1, -1, steps.shape[2])), inside
+
+
+def _local(encoded: Encoded) -> Tensor:
+    assert encoded.local is not None
+    return encoded.local

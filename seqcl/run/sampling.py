@@ -1,0 +1,95 @@
+"""Which sampler a training uses, and whether its batches hold what the method needs."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from seqcl.data.dataset import Dataset
+from seqcl.data.loader import Loader
+from seqcl.data.samplers import Sampler
+from seqcl.errors import PresetError
+from seqcl.methods.base import Method
+from seqcl.registry import Spec
+from seqcl.training.options import TrainingOptions
+
+__all__ = ["check_batches", "check_needs", "choose_sampler"]
+
+Ints = npt.NDArray[np.int64]
+
+_LOOK = 64
+"""Batches that are looked at, the first of the first epoch."""
+
+
+def choose_sampler(options: TrainingOptions, method: Method | None) -> Spec[Sampler]:
+    """Return the preset's sampler, else the method's, else `shuffle`."""
+    asked = None if method is None else method.sampler
+    return options.sampler or asked or Spec("samplers", "shuffle")
+
+
+def check_needs(method: Method, dataset: Dataset) -> None:
+    """Raise PresetError where the data lack what the method needs."""
+    name = type(method).__name__
+    if "labels" in method.needs and (dataset.label_codes < 0).all():
+        raise PresetError(f"method {name} needs labels; set data.label or use labelled data")
+    if "groups" in method.needs and all(group is None for group in dataset.groups):
+        raise PresetError(f"method {name} needs groups; set data.group")
+    if "pairs" in method.needs and not dataset.pair_codes.any():
+        raise PresetError(f"method {name} needs marked pairs; set data.pair")
+
+
+def check_batches(
+    method: Method | None, sampler: Sampler, loader: Loader, options: TrainingOptions, seed: int
+) -> None:
+    """Raise PresetError where the sampler cannot make the batches that are asked for.
+
+    What a method needs is looked for in the first batches, so it holds for any sampler.
+    """
+    fault = sampler.fault(loader.batch_size)
+    if fault is not None:
+        raise PresetError(fault)
+    if method is None or not method.needs & {"labels", "groups", "pairs"}:
+        return
+    size = loader.batch_size // options.accumulate
+    count = min(_LOOK, len(sampler) // max(1, size))
+    rows = sampler.epoch(seed, 0)[: count * size].reshape(count, size)
+    dataset = loader.dataset
+    told = None
+    if "labels" in method.needs:
+        told = _classes_apart(dataset.label_codes[rows])
+    if told is None and "groups" in method.needs:
+        told = _one_kind(dataset.group_codes[rows], "group")
+    if told is None and "pairs" in method.needs:
+        told = _pairs_apart(dataset.pair_codes[rows])
+    if told is not None:
+        name = type(method).__name__
+        raise PresetError(
+            f"training: in the first {count} batches of {size} records {told}, and {name} has "
+            "nothing to learn from that; use another training.sampler or a larger batch"
+        )
+
+
+def _classes_apart(codes: Ints) -> str | None:
+    """Say what is wrong with the labels of batches (N, size); -1 = unknown."""
+    if not _has_two_alike(codes):
+        return "no two have one label (sampler pk brings them together)"
+    return _one_kind(codes, "label")
+
+
+def _one_kind(codes: Ints, name: str) -> str | None:
+    known = np.where(codes < 0, codes.max(axis=1, keepdims=True), codes)
+    if (known.min(axis=1) < known.max(axis=1)).any():
+        return None
+    return f"all of a batch have one {name}"
+
+
+def _pairs_apart(codes: Ints) -> str | None:
+    """Say what is wrong with the pair marks of batches; 0 = none."""
+    if _has_two_alike(np.where(codes == 0, -1, np.abs(codes))):
+        return None
+    return "no pair is whole (sampler pairs keeps them together)"
+
+
+def _has_two_alike(codes: Ints) -> bool:
+    ordered = np.sort(codes, axis=1)
+    return bool(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any())

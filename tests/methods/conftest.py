@@ -1,0 +1,6 @@
+"""Make `series_views`, which several of these tests share, importable."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
