@@ -166,6 +166,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
     },
     "encoders": {
         "conv1d": "seqcl.encoders.conv1d:Conv1d",
+        "rocket": "seqcl.encoders.rocket:Rocket",
         "tcn": "seqcl.encoders.tcn:Tcn",
         "rnn": "seqcl.encoders.rnn:Rnn",
         "resnet1d": "seqcl.encoders.resnet1d:ResNet1d",
@@ -186,6 +187,8 @@ _BUILTIN: dict[str, dict[str, str]] = {
     },
     "embeddings": {
         "identity": "seqcl.embeddings.identity:IdentityEmbedding",
+        "spectral": "seqcl.embeddings.spectral:Spectral",
+        "whitening": "seqcl.embeddings.whitening:Whitening",
     },
     "losses": {
         "nt_xent": "seqcl.losses.nt_xent:NTXent",
@@ -233,6 +236,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
     },
     "baselines": {
         "raw": f"{_SEQ}.baselines:Raw",
+        "minirocket": f"{_SEQ}.baselines:MiniRocket",
     },
 }
 

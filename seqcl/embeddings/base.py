@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-__all__ = ["Embedding"]
+from seqcl.registry import Spec
+from seqcl.views.base import ViewGenerator
+
+__all__ = ["Alike", "Embedding"]
+
+Alike = Literal["record", "group", "label"]
 
 
 class Embedding(nn.Module, ABC):
-    """Fitted to statistics of views after gradient training, then part of the Model."""
+    """Fitted to statistics of views after gradient training, then part of the Model.
+
+    Fitting shows views in passes: `update` for every part of the data, then `solve`.
+    """
 
     kind: ClassVar[str] = "embeddings"
     passes: ClassVar[int] = 0
-    """How often all views must be shown to `update` before `solve`; 0 = nothing to fit."""
+    """How often views are shown at most before the map is known; 0 = nothing to fit."""
+    sample: int | None = None
+    """Records that the first of two passes needs at most; None = all."""
+    alike: Alike = "record"
+    """Which records count as views of one thing."""
+    views: Spec[ViewGenerator] | None = None
+    """What makes the views to fit to; None = what makes those of the training."""
 
     def __init__(self, in_dim: int) -> None:
         super().__init__()
         self.in_dim = in_dim
         self.out_dim = in_dim
 
-    def update(self, pooled: Tensor, record: Tensor) -> None:
-        """Add the statistics of views: `pooled` (V*B, D), `record` (V*B,) which record each is."""
+    def update(self, pooled: Tensor, record: Tensor, alike: Tensor | None = None) -> None:
+        """Add the statistics of views.
+
+        Args:
+            pooled: (V*B, D).
+            record: (V*B,) which record each is a view of; all views of a record come in one call.
+            alike: (V*B,) which rows are of one thing; None = `record`.
+        """
         raise NotImplementedError(f"{type(self).__name__} has nothing to fit")
 
-    def solve(self) -> None:
-        """Determine the map; raises EmbeddingError with both numbers if records are too few."""
+    def solve(self, whole: bool = True) -> bool:
+        """End a pass, which has shown all records or (`whole` False) a sample of them.
+
+        Returns whether the map is determined, so that no further pass is needed; raises
+        EmbeddingError with both numbers if records are too few.
+        """
         raise NotImplementedError(f"{type(self).__name__} has nothing to fit")
 
     @abstractmethod

@@ -79,6 +79,7 @@ def assemble(
     if init is not None:
         _start_from(model, preset, init)
     views = preset.views.build()
+    _check_embedding_views(preset, views)
     method = None
     if preset.method is not None:
         if not model.encoder.trainable:
@@ -141,6 +142,17 @@ def _start_from(model: Model, preset: Preset, path: Path) -> None:
         if a != b:
             raise UsageError(f"--init {path}: its {name} is {a}, this run's {b}; use the same")
     model.encoder.load_state_dict(other.model.encoder.state_dict())
+
+
+def _check_embedding_views(preset: Preset, views: ViewGenerator) -> None:
+    """Refuse views of the embedding that need records of another length than training's."""
+    own = preset.embedding.options.get("views")
+    if own is not None and own.build().extra_steps != views.extra_steps:
+        raise PresetError(
+            f"embedding: its views ({own.name}) read {own.build().extra_steps} steps beside a "
+            f"window and those of training ({preset.views.name}) {views.extra_steps}; both need "
+            "the same"
+        )
 
 
 def _check_views(method: Method, views: ViewGenerator, model: Model, dataset: Dataset) -> None:

@@ -141,18 +141,11 @@ def test_inspect_proposes_a_preset_that_trains(seqcl: Seqcl, tmp_path: Path) -> 
     done = seqcl("inspect", "pump.csv")
     assert "flow, pressure" in done.stderr
     assert "1 Hz" in done.stderr
+    assert "extends: series-instant" in done.stdout
     (tmp_path / "mine.yaml").write_text(done.stdout)
-    seqcl(
-        "pretrain",
-        "mine.yaml",
-        "--data",
-        "pump.csv",
-        "--out",
-        "r",
-        "--set",
-        "training.steps=2",
-        *SMALL,
-    )
+    seqcl("pretrain", "mine.yaml", "--data", "pump.csv", "--out", "r")
+    seqcl("embed", "r", "--data", "pump.csv", "--out", "e.npz")
+    assert np.load(tmp_path / "e.npz")["embeddings"].shape == (23, 22)
 
 
 def test_report_list_describe_schema_and_doctor(run: Path, seqcl: Seqcl, tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""ClosedForm: a linear map solved from moments of views, in bounded memory, over processes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqcl.embeddings.base import Embedding
+from seqcl.embeddings.held import SAMPLE, HeldRows
+from seqcl.embeddings.sums import ViewSums
+from seqcl.errors import EmbeddingError
+
+__all__ = ["ClosedForm"]
+
+
+class ClosedForm(Embedding):
+    """Fitted in two passes, or in one where its sample is all there is.
+
+    The first pass finds a basis: the leading 512 directions of the views' differences, and all
+    that the records (at most 512 of them) span besides. Unlike a basis of principal components
+    it loses nothing that tells records apart, where these are few. The second pass sums moments
+    in that basis over all data. Memory is below 200 MB, and sums run over processes.
+
+    A subclass writes `directions`.
+
+    Attributes:
+        mean: (D,), of the records.
+        weight: (D, E); (D, 0) before it is solved, when `pooled` passes unchanged: its control.
+    """
+
+    passes = 2
+    sample = SAMPLE
+
+    mean: Tensor
+    weight: Tensor
+
+    def __init__(self, in_dim: int, dim: int) -> None:
+        super().__init__(in_dim)
+        self.dim = dim
+        self.register_buffer("mean", torch.zeros(in_dim))
+        self.register_buffer("weight", torch.zeros(in_dim, 0))
+        self._held = HeldRows(in_dim)
+        self._basis: Tensor | None = None
+        self._sums: ViewSums | None = None
+        self._sample = torch.zeros(0, 0)
+
+    @abstractmethod
+    def directions(self, sums: ViewSums, sample: Tensor) -> tuple[Tensor, Tensor]:
+        """Return columns (q, k) of the map in the basis, most important last, and their variance.
+
+        The variance (k,) is that of the records; directions of rounding alone are left out.
+
+        Args:
+            sums: of all data.
+            sample: (n, q) records of the first pass in the basis, float64.
+        """
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Map (N, D) to (N, E)."""
+        if not self.weight.shape[1]:
+            return pooled
+        return (pooled - self.mean) @ self.weight
+
+    @torch.no_grad()
+    def update(self, pooled: Tensor, record: Tensor, alike: Tensor | None = None) -> None:
+        """Hold rows in the first pass; add to the sums in the second."""
+        alike = record if alike is None else alike
+        if self._basis is None or self._sums is None:
+            self._held.add(pooled.detach().float(), record, alike)
+        else:
+            self._sums.add((pooled.float() - self.mean) @ self._basis, record, alike)
+
+    @torch.no_grad()
+    def solve(self, whole: bool = True) -> bool:
+        """Find the basis after the first pass, and the map as soon as all has been seen."""
+        if self._basis is None or self._sums is None:
+            done = self._begin(whole)
+        else:
+            self._sums.reduce()
+            done = True
+        if done:
+            self._determine()
+        return done
+
+    def _begin(self, whole: bool) -> bool:
+        """Take the basis from the held rows, and their sums where they are all there is."""
+        held, self._held = self._held, HeldRows(self.in_dim)
+        held.gather()
+        if len(held.means) < 2:
+            raise EmbeddingError(
+                f"{type(self).__name__}: {len(held.means)} record to tell apart; "
+                "at least 2 are needed"
+            )
+        self.mean = held.means.mean(0)
+        self._basis = held.basis(self.mean)
+        if not self._basis.shape[1]:
+            raise EmbeddingError(
+                f"{type(self).__name__}: {len(held.means)} records with the same features cannot "
+                "be told apart"
+            )
+        self._sums = ViewSums(self._basis.shape[1], self._basis.device)
+        self._sample = ((held.means - self.mean) @ self._basis).double()
+        if whole and held.complete:
+            self._sums.add_held(held, self.mean, self._basis)
+            return True
+        return False
+
+    def _determine(self) -> None:
+        """Bring the leading directions to a mean variance of 1, in terms of features."""
+        sums, basis = self._sums, self._basis
+        assert sums is not None
+        assert basis is not None
+        columns, variance = self.directions(sums, self._sample)
+        kept = max(1, min(self.dim, len(variance), sums.records - 1))
+        columns = columns.flip(1)[:, :kept] / variance[-kept:].mean().sqrt()
+        self.mean = self.mean + basis @ sums.mean.to(basis.dtype)
+        self.weight = basis @ columns.to(basis.dtype)
+        self.out_dim = kept
+        self._basis, self._sums, self._sample = None, None, torch.zeros(0, 0)
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        """Take the number of kept dimensions from what is loaded."""
+        weight = state_dict.get(f"{prefix}weight")
+        if isinstance(weight, Tensor) and weight.dim() == 2 and len(weight) == self.in_dim:
+            self.weight = self.weight.new_zeros(weight.shape)
+            self.out_dim = weight.shape[1] or self.in_dim
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
