@@ -34,7 +34,12 @@ bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet '.[bench]' --constraint constraints.txt
 	$(BIN)/python benchmarks/losses.py --out benchmarks/results/losses
 	$(BIN)/python benchmarks/views.py --out benchmarks/results/views
+	$(BIN)/python benchmarks/ts2vec_loss.py --out benchmarks/results/ts2vec_loss
+	$(BIN)/python benchmarks/gradcache.py --out benchmarks/results/gradcache
 	$(BIN)/python benchmarks/series.py --out benchmarks/results/series $(if $(SEQCL_DATA),--data $(SEQCL_DATA)/series)
+	$(BIN)/python benchmarks/series.py --preset series-instant --out benchmarks/results/series-instant \
+		$(if $(SEQCL_DATA),--data $(SEQCL_DATA)/series)
+	$(BIN)/python benchmarks/closed_form.py --out benchmarks/results/closed_form $(if $(SEQCL_DATA),--data $(SEQCL_DATA)/series)
 
 clean:
 	rm -rf .venv build *.egg-info runs
