@@ -21,8 +21,8 @@ _ANY_LENGTH = 2**40
 _LONG = 1_024
 """Recordings longer than this are proposed to be cut into windows."""
 _FEW = 3_000
-"""Records up to which the closed form is proposed: on every set of the series benchmark, of 30 to
-2,400 records, its neighbours are better than those of the gradient-trained preset."""
+"""Records up to which the closed form is proposed: on 19 sets of 30 to 2,400 records it is ahead of
+the gradient-trained preset in 1-NN by 3.8 points (15 : 2), in linear accuracy by 1.8 (11 : 6)."""
 
 
 @dataclass(frozen=True)
