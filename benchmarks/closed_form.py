@@ -17,6 +17,7 @@ import multiprocessing
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from seqcl.config import load_preset
 from seqcl.data.collate import collate_rows
 from seqcl.data.dataset import Dataset, open_dataset
 from seqcl.embeddings.base import Embedding
+from seqcl.encoders.base import Encoder
 from seqcl.files import atomic_write
 from seqcl.metrics.clustering import adjusted_rand
 from seqcl.model import Model
@@ -171,9 +173,8 @@ class Features:
 
     def _model(self, train: Dataset, options: Mapping[str, Any]) -> Model:
         with_options = {**PRESET.encoder.options, **options}
-        preset = load_preset("series-instant")
-        object.__setattr__(preset, "encoder", Spec("encoders", "rocket", with_options))
-        object.__setattr__(preset, "embedding", IDENTITY)
+        encoder = Spec[Encoder]("encoders", "rocket", with_options)
+        preset = replace(PRESET, encoder=encoder, embedding=IDENTITY)
         model = build_model(preset, train.channels, train.rate_hz, self.seed)
         prepare(model, train, self.seed)
         return model.eval()

@@ -20,14 +20,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import torch
+from measuring import in_fresh_process, resident_mb, table
 from torch import Tensor
 
 from seqcl.batch import Batch
@@ -107,8 +105,7 @@ def measure(norm: str, n: int, rounds: int) -> Records:
 
 def extra_mb(norm: str, name: str, n: int) -> float:
     """Return the extra peak memory of one step, measured in a fresh process."""
-    command = [sys.executable, __file__, "--memory-of", norm, name, str(n)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return in_fresh_process(__file__, norm, name, str(n))
 
 
 def print_memory(norm: str, name: str, n: int) -> None:
@@ -116,22 +113,9 @@ def print_memory(norm: str, name: str, n: int) -> None:
     method = build(norm)
     step(method, name, views(64))
     given = views(n)
-    before = _resident("VmRSS")
+    before = resident_mb("VmRSS")
     step(method, name, given)
-    print(_resident("VmHWM") - before)
-
-
-def _resident(field: str) -> float:
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
-
-
-def table(records: Records) -> str:
-    """Return the records as a Markdown table."""
-    heads = tuple(records[0])
-    rows = [heads, tuple("---" for _ in heads), *(tuple(r[h] for h in heads) for r in records)]
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
+    print(resident_mb("VmHWM") - before)
 
 
 def main() -> None:

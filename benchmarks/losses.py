@@ -25,9 +25,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import re
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -35,6 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from measuring import in_fresh_process, resident_mb
 from torch import Tensor
 
 from seqcl.losses.exclusion import Exclusion
@@ -196,23 +195,16 @@ def timed(name: str, a: Tensor, b: Tensor, steps: int) -> float:
 
 def extra_mb(name: str, n: int) -> float:
     """Return the extra peak memory of one step, measured in a fresh process."""
-    command = [sys.executable, __file__, "--memory-of", name, str(n)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return in_fresh_process(__file__, name, str(n))
 
 
 def print_memory(name: str, n: int) -> None:
     """Measure one step in this process."""
     step(name, *projections(64))
     a, b = projections(n)
-    before = _resident("VmRSS")
+    before = resident_mb("VmRSS")
     step(name, a, b)
-    print(_resident("VmHWM") - before)
-
-
-def _resident(field: str) -> float:
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
+    print(resident_mb("VmHWM") - before)
 
 
 def measure(sizes: list[int]) -> Records:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from series import TRAINED, UNTRAINED, Flat, _report, _sets
+from series import TRAINED, UNTRAINED, Flat, _report, _sets, sources_of
 
 from seqcl.config import load_preset
 from seqcl.config.preset import preset_names
@@ -76,12 +76,9 @@ def measure(preset_name: str, name: str, seed: int, folder: str, steps: int | No
     torch.set_num_threads(1)
     cut = [] if steps is None else [f"training.steps={steps}", "training.epochs=null"]
     preset = load_preset(preset_name, cut)
-    stem = name if name.startswith("aeon:") else f"{folder}/{name}"
-    ends = (":train", ":test") if name.startswith("aeon:") else ("_TRAIN.npz", "_TEST.npz")
-    train = open_dataset(
-        [stem + ends[0]], preset.data, extra_steps=preset.views.build().extra_steps
-    )
-    test = open_dataset([stem + ends[1]], preset.data, channels=train.channels)
+    sources = sources_of(name, folder)
+    train = open_dataset([sources[0]], preset.data, extra_steps=preset.views.build().extra_steps)
+    test = open_dataset([sources[1]], preset.data, channels=train.channels)
     control = build_model(preset, train.channels, train.rate_hz, seed)
     prepare(control, train, seed)
     before = time.process_time()

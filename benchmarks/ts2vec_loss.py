@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +25,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from measuring import in_fresh_process, resident_mb
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -127,8 +126,7 @@ def times(case: str) -> dict[str, float]:
 
 def extra_mb(name: str, case: str) -> float:
     """Return the extra peak memory of one step, measured in a fresh process."""
-    command = [sys.executable, __file__, "--memory-of", name, case]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return in_fresh_process(__file__, name, case)
 
 
 def print_memory(name: str, case: str) -> None:
@@ -137,15 +135,9 @@ def print_memory(name: str, case: str) -> None:
     step(name, *features(2, 64, dtype))
     first, second = features(rows, steps, dtype)
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far was that of making the input
-    before = _resident("VmRSS")
+    before = resident_mb("VmRSS")
     step(name, first, second)
-    print(_resident("VmHWM") - before)
-
-
-def _resident(field: str) -> float:
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
+    print(resident_mb("VmHWM") - before)
 
 
 def measure(cases: list[str]) -> Records:
