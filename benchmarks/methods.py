@@ -2,11 +2,11 @@
 
     python benchmarks/methods.py --data FOLDER --out STEM [--sets A,B] [--methods P,Q] [--seeds 3]
 
-FOLDER and sets as in series.py; `--methods` names presets. Everything but the method's training
-is the same on both sides: views and encoder are the preset's, the encoder sees the training
-series without labels, and logistic regression and the nearest neighbour see the frozen
-embeddings. Each preset, set and seed runs in a process of its own with one thread; a stopped
-benchmark goes on where it was.
+FOLDER and sets as in series.py; `--methods` names presets, by default all that train by gradient.
+Everything but the training is the same on both sides: views and encoder are the preset's, and the
+linear probe and the nearest neighbour see frozen embeddings. Only methods that are supervised see
+labels while they train. Each preset, set and seed runs in a process of its own with one thread; a
+stopped benchmark goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import json
 import multiprocessing
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from series import TRAINED, UNTRAINED, Flat, _report, _sets, sources_of
+from series import TRAINED, UNTRAINED, Flat, report_of, sets_of, sources_of
 
 from seqcl.config import load_preset
 from seqcl.config.preset import preset_names
@@ -32,50 +33,69 @@ from seqcl.run.fitting import assemble, fit
 from seqcl.training.embed import embed
 
 TASKS = {"linear": "linear_accuracy", "knn": "knn_accuracy"}
+GRADIENT = tuple(name for name in preset_names() if load_preset(name).method)
+Row = tuple[str, tuple[str, ...]]
+"""A preset and changes to it."""
 
 
 def main() -> None:
     """Run what is missing, then write STEM.json and STEM.md."""
-    options = _options()
-    path = options.out.with_suffix(".json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    records: list[Flat] = json.loads(path.read_text()) if path.is_file() else []
-    context = multiprocessing.get_context("spawn")
-    done = {(r["preset"], r["set"], r["seed"], r["steps"]) for r in records}
-    for name in _sets(options):
-        for seed in range(options.seeds):
-            for preset in options.methods.split(","):
-                if (preset, name, seed, options.steps) in done:
-                    continue
-                work = (preset, name, seed, str(options.data or ""), options.steps)
-                with context.Pool(1) as pool:
-                    records += pool.apply(measure, work)
-                atomic_write(path, json.dumps(records, indent=1) + "\n")
-                print(_line(records[-2:]), flush=True)
-    text = summarise([r for r in records if r["steps"] == options.steps], options.steps)
+    options = parse(__doc__, {name: (name, ()) for name in GRADIENT})
+    records = run(options)
+    text = summarise(records, options.steps)
     atomic_write(options.out.with_suffix(".md"), text)
     print(text)
 
 
-def _options() -> argparse.Namespace:
+def parse(description: str | None, rows: Mapping[str, Row]) -> argparse.Namespace:
+    """Return the options, with `rows` cut down to those that are asked for."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=description, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--data", type=Path, help="folder of NAME_TRAIN.npz and NAME_TEST.npz")
     parser.add_argument("--out", type=Path, required=True, help="stem of the files to write")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sets", default="", help="names, comma-separated; default: all")
-    parser.add_argument("--methods", default=",".join(preset_names()), help="presets; default: all")
+    parser.add_argument("--methods", default=",".join(rows), help="rows; default: all")
     parser.add_argument("--steps", type=int, help="optimizer steps, instead of the preset's")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.rows = {name: rows[name] for name in options.methods.split(",")}
+    return options
 
 
-def measure(preset_name: str, name: str, seed: int, folder: str, steps: int | None) -> list[Flat]:
+def run(options: argparse.Namespace) -> list[Flat]:
+    """Measure what is missing, and return the records of the rows, sets and seeds asked for."""
+    path = options.out.with_suffix(".json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records: list[Flat] = json.loads(path.read_text()) if path.is_file() else []
+    context = multiprocessing.get_context("spawn")
+    done = {(r["preset"], r["set"], r["seed"], r["steps"]) for r in records}
+    names = sets_of(options)
+    for name in names:
+        for seed in range(options.seeds):
+            for row in options.rows:
+                if (row, name, seed, options.steps) in done:
+                    continue
+                work = (row, options.rows[row], name, seed, str(options.data or ""), options.steps)
+                with context.Pool(1) as pool:
+                    records += pool.apply(measure, work)
+                atomic_write(path, json.dumps(records, indent=1) + "\n")
+                print(_line(records[-2:]), flush=True)
+    return [
+        r
+        for r in records
+        if r["steps"] == options.steps and r["preset"] in options.rows and r["set"] in names
+    ]
+
+
+def measure(
+    label: str, row: Row, name: str, seed: int, folder: str, steps: int | None
+) -> list[Flat]:
     """Return two flat records: the untrained encoder's and the trained one's."""
     warnings.filterwarnings("ignore")  # of scikit-learn
     torch.set_num_threads(1)
     cut = [] if steps is None else [f"training.steps={steps}", "training.epochs=null"]
-    preset = load_preset(preset_name, cut)
+    preset = load_preset(row[0], [*row[1], *cut])
     sources = sources_of(name, folder)
     train = open_dataset([sources[0]], preset.data, extra_steps=preset.views.build().extra_steps)
     test = open_dataset([sources[1]], preset.data, channels=train.channels)
@@ -88,10 +108,10 @@ def measure(preset_name: str, name: str, seed: int, folder: str, steps: int | No
     records = []
     for system, model in ((UNTRAINED, control.eval()), (TRAINED, parts.model)):
         reference, scored = embed(model, train), embed(model, test)
-        record = {"preset": preset_name, "set": name, "seed": seed, "system": system}
+        record = {"preset": label, "set": name, "seed": seed, "system": system}
         record |= {"steps": steps, "fit_s": round(fit_s[system], 2)}
         for task in TASKS:
-            metrics = _report(task, reference, scored).metrics
+            metrics = report_of(task, reference, scored).metrics
             record |= {f"{task}_{key}": round(value, 6) for key, value in metrics.items()}
         records.append(record)
     return records
@@ -125,23 +145,33 @@ def summarise(records: Sequence[Flat], steps: int | None) -> str:
     return "\n".join(lines)
 
 
-def _pairs(records: Sequence[Flat], key: str) -> dict[str, tuple[float, float]]:
-    """Return for each set the means over seeds, untrained and trained."""
+def means_of(records: Sequence[Flat], key: str) -> dict[str, float]:
+    """Return for each set the mean over seeds."""
     return {
-        name: tuple(
-            float(np.mean([r[key] for r in records if (r["set"], r["system"]) == (name, system)]))
-            for system in (UNTRAINED, TRAINED)
-        )  # type: ignore[misc]
+        name: float(np.mean([r[key] for r in records if r["set"] == name]))
         for name in dict.fromkeys(r["set"] for r in records)
     }
 
 
-def _row(own: Sequence[Flat], key: str) -> str:
-    before, after = np.array(list(_pairs(own, key).values())).T
-    gaps = after - before
-    low, high = np.quantile(
-        np.random.default_rng(0).choice(gaps, (10_000, len(gaps))).mean(1), [0.025, 0.975]
+def interval_of(gaps: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of `gaps`, by bootstrap."""
+    drawn = np.random.default_rng(0).choice(gaps, (10_000, len(gaps))).mean(1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _pair(own: Sequence[Flat], key: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the means of each set, untrained and trained."""
+    before, after = (
+        means_of([r for r in own if r["system"] == system], key) for system in (UNTRAINED, TRAINED)
     )
+    return before, after
+
+
+def _row(own: Sequence[Flat], key: str) -> str:
+    before, after = (np.array(list(means.values())) for means in _pair(own, key))
+    gaps = after - before
+    low, high = interval_of(gaps)
     fit_s = np.mean([r["fit_s"] for r in own if r["system"] == TRAINED])
     return (
         f"| {own[0]['preset']} | {len(own) // 2} | {before.mean():.3f} | {after.mean():.3f} "
@@ -154,8 +184,8 @@ def _cell(records: Sequence[Flat], preset: str, name: str, key: str) -> str:
     own = [r for r in records if (r["preset"], r["set"]) == (preset, name)]
     if not own:
         return "–"
-    before, after = _pairs(own, key)[name]
-    return f"{before:.3f} → {after:.3f}"
+    before, after = _pair(own, key)
+    return f"{before[name]:.3f} → {after[name]:.3f}"
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def main() -> None:
     path = options.out.with_suffix(".json")
     records: list[Flat] = json.loads(path.read_text()) if path.is_file() else []
     context = multiprocessing.get_context("spawn")
-    for name in _sets(options):
+    for name in sets_of(options):
         for seed in range(options.seeds):
             if any((r["set"], r["seed"]) == (name, seed) for r in records):
                 continue
@@ -83,7 +83,8 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _sets(options: argparse.Namespace) -> list[str]:
+def sets_of(options: argparse.Namespace) -> list[str]:
+    """Return the names of the sets asked for; by default all of the folder and of aeon."""
     if options.sets:
         return list(options.sets.split(","))
     own = (
@@ -117,7 +118,7 @@ def measure(
             reference, test, tasks, cost = made
             record |= cost
             for task in tasks:
-                report = _report(task, reference, test)
+                report = report_of(task, reference, test)
                 record |= {
                     f"{task}_{key}": round(value, 6) for key, value in report.metrics.items()
                 }
@@ -126,7 +127,8 @@ def measure(
     return records
 
 
-def _report(task: str, reference: Embeddings, test: Embeddings) -> Report:
+def report_of(task: str, reference: Embeddings, test: Embeddings) -> Report:
+    """Return what an evaluator says with its defaults."""
     evaluator = Spec("evaluators", task).build()
     report: Report = evaluator(test, reference)
     return report
