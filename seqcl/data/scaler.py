@@ -13,6 +13,9 @@ from seqcl.errors import DataError
 
 __all__ = ["Scaler"]
 
+_DROWNED = 1e6
+"""Deviation of a channel over that of its typical record, from which most records look alike."""
+
 
 class Scaler(nn.Module):
     """Scales (B, C, T) channel by channel; NaN stays NaN.
@@ -41,11 +44,12 @@ class Scaler(nn.Module):
     def fit(self, dataset: Dataset) -> None:
         """Take statistics of the training data in one pass, every step once, NaN left out.
 
-        Checks the data in every mode. A constant channel is told in ``dataset.notes``.
+        Checks the data in every mode. A constant channel is told in ``dataset.notes``, and one
+        where a few extreme records leave nothing of the others.
 
         Raises:
             DataError: a channel without any value (unless ``missing`` is hold, which leaves it
-                0), or a value that is infinite.
+                0), no channel that varies, or a value that is infinite.
         """
         statistics = channel_statistics(dataset)
         _refuse_empty(dataset, statistics)
@@ -53,9 +57,21 @@ class Scaler(nn.Module):
             level = f"is {statistics.mean[place]:g} throughout"
             what = level if statistics.count[place] else "has no value at all"
             dataset.note(f"channel {dataset.channels[place]!r} {what}; it carries no information")
+        _refuse_constant(dataset, statistics)
         if self.mode == "channel":
+            self._tell_drowned(dataset, statistics)
             self.mean.copy_(torch.from_numpy(statistics.mean))
             self.std.copy_(torch.from_numpy(statistics.std))
+
+    def _tell_drowned(self, dataset: Dataset, statistics: Statistics) -> None:
+        drowned = (statistics.typical > 0) & (statistics.std > _DROWNED * statistics.typical)
+        for place in np.flatnonzero(drowned).tolist():
+            dataset.note(
+                f"channel {dataset.channels[place]!r} deviates by {statistics.std[place]:.1g} over "
+                f"all data and by {statistics.typical[place]:.1g} in a typical record, so that "
+                "most records will look alike; correct its extreme values, or set "
+                "data.scaler=record"
+            )
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the scaled (B, C, T); the input is left as it is."""
@@ -71,11 +87,23 @@ def _scale_records(values: Tensor) -> Tensor:
     observed = ~values.isnan()
     count = observed.sum(-1, keepdim=True).clamp(min=1)  # (B, C, 1)
     zero = values.new_zeros(())
+    largest = torch.where(observed, values.abs(), zero).amax(-1, keepdim=True)
+    power = torch.frexp(largest).exponent.clamp(-100, 100)
+    values = torch.ldexp(values, -power)  # exact, and the squares stay finite
     centred = values - torch.where(observed, values, zero).sum(-1, keepdim=True) / count
     variance = torch.where(observed, centred, zero).square().sum(-1, keepdim=True) / count
     std = variance.sqrt()
-    tiny = 1e-6 * torch.where(observed, values.abs(), zero).amax(-1, keepdim=True)
-    return centred / torch.where(std > tiny, std, std.new_ones(()))
+    one = torch.ldexp(torch.ones_like(std), -power)
+    varies = std > torch.ldexp(1e-6 * largest, -power)
+    return centred / torch.where(varies, std, one)
+
+
+def _refuse_constant(dataset: Dataset, statistics: Statistics) -> None:
+    if statistics.constant.all() and not (statistics.count == 0).any():
+        raise DataError(
+            f"{dataset.ids[0]}: every channel is constant throughout the training data, so that "
+            "its records cannot be told apart; choose other columns with data.columns"
+        )
 
 
 def _refuse_empty(dataset: Dataset, statistics: Statistics) -> None:

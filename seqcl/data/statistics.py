@@ -18,6 +18,8 @@ __all__ = ["Statistics", "channel_statistics"]
 
 Doubles = npt.NDArray[np.float64]
 
+_EXPONENTS = 1024
+"""Powers of two that a deviation is counted by, half of them below 1."""
 _CONSTANT = 1e-9
 """A deviation below this part of the largest value is rounding of the sums in float64."""
 
@@ -34,6 +36,8 @@ class Statistics:
     std: Doubles
     """Population deviation; 1 where the channel is constant."""
     constant: npt.NDArray[np.bool_]
+    typical: Doubles
+    """Median deviation within a piece of a recording, to a power of two; 0 where all are 0."""
 
 
 def channel_statistics(dataset: Dataset) -> Statistics:
@@ -45,6 +49,7 @@ def channel_statistics(dataset: Dataset) -> Statistics:
     steps = 0
     count = np.zeros(channels, dtype=np.int64)
     mean, squares, largest = np.zeros((3, channels))
+    deviations = np.zeros((channels, _EXPONENTS), dtype=np.int64)
     for span, values in dataset.pieces():
         _refuse_infinite(dataset, span, values)
         observed = ~np.isnan(values)
@@ -59,9 +64,31 @@ def channel_statistics(dataset: Dataset) -> Statistics:
         count += part
         steps += int(span.length.sum())
         largest = np.maximum(largest, np.abs(exact).max(axis=(0, 2)))
+        _count_deviations(deviations, exact, observed)
     std = np.sqrt(squares / np.maximum(count, 1))
     constant = std <= _CONSTANT * largest
-    return Statistics(steps, count, mean, np.where(constant, 1.0, std), constant)
+    scale = np.where(constant, 1.0, std)
+    return Statistics(steps, count, mean, scale, constant, _median(deviations))
+
+
+def _count_deviations(
+    deviations: npt.NDArray[np.int64], exact: Doubles, observed: npt.NDArray[np.bool_]
+) -> None:
+    """Count the deviations of each row of (N, C, T) by channel and power of two."""
+    count = np.maximum(observed.sum(2), 1)
+    own = exact.sum(2) / count
+    centred = np.where(observed, exact - own[..., None], 0.0)
+    spread = np.sqrt(np.square(centred).sum(2) / count)  # (N, C)
+    row, channel = np.nonzero(spread)
+    place = np.frexp(spread[row, channel])[1] + _EXPONENTS // 2
+    np.add.at(deviations, (channel, place), 1)
+
+
+def _median(deviations: npt.NDArray[np.int64]) -> Doubles:
+    """Return the power of two (C,) that half of the deviations do not exceed; 0 without any."""
+    total = deviations.sum(1)
+    place = (deviations.cumsum(1) >= (total / 2)[:, None]).argmax(1)
+    return np.where(total > 0, np.exp2(place - _EXPONENTS // 2), 0.0)
 
 
 def _refuse_infinite(dataset: Dataset, span: Span, values: npt.NDArray[np.float32]) -> None:

@@ -15,56 +15,68 @@ DIRECTIONS = 512
 """Leading directions of the differences that a basis has, at most."""
 _ROWS = 1536
 """Differences that the leading directions are found from."""
-_BYTES = 100 << 20
-"""What all held rows may take, whatever their size."""
+_BYTES = 256 << 20
+"""What all held rows may take; means go first."""
 _RANK = 1e-6
 """Share of all squares below which a direction is rounding, in float32."""
 
 
 class HeldRows:
-    """Means of records, and differences from the mean of what is alike, of bounded memory.
+    """Means of records, and differences from the mean of what is alike.
 
     Attributes:
-        means: (n, D), one a record.
+        means: one a record, (n, D).
         inner: (m, D).
         things: how many means the differences are from.
-        complete: whether no row was dropped.
+        complete: whether all is there: no row was dropped, and no thing was shown in parts.
     """
 
     def __init__(self, size: int) -> None:
-        self.means = torch.zeros(0, size)
-        self.inner = torch.zeros(0, size)
+        world = world_size()
+        rows = _BYTES // (4 * size * world)
+        most_means = max(2, min(SAMPLE // world, rows // 2))
+        self._means = _EvenRows(size, most_means)
+        self._inner = _EvenRows(size, max(2, min(_ROWS // world, rows - most_means)))
+        self._codes: list[Tensor] = []
         self.things = 0
         self.complete = True
-        rows = _BYTES // (4 * size * world_size())
-        self.most_means = max(2, min(SAMPLE // world_size(), rows // 5))
-        self.most_inner = max(2, rows - self.most_means)
+
+    @property
+    def means(self) -> Tensor:
+        """(n, D)."""
+        return self._means.kept
+
+    @property
+    def inner(self) -> Tensor:
+        """(m, D)."""
+        return self._inner.kept
 
     def add(self, pooled: Tensor, record: Tensor, alike: Tensor) -> None:
-        """Hold what there is room for of rows (R, D); thin out the differences where it is full."""
-        inner, things = centred_on(pooled, alike)
-        self.things += things
-        self.means = torch.cat([self.means.to(pooled), means_of(pooled, record)[0]])
-        self.inner = torch.cat([self.inner.to(pooled), inner])
-        if len(self.means) > self.most_means or len(self.inner) > self.most_inner:
-            self.complete = False
-            self.means = _thinned(self.means, self.most_means)
-            self.inner = _thinned(self.inner, self.most_inner)
+        """Hold what there is room for of rows (R, D); thin out evenly where it is full."""
+        inner, codes = centred_on(pooled, alike)
+        self.things += len(codes)
+        self._codes.append(codes)
+        self._means.add(means_of(pooled, record)[0])
+        self._inner.add(inner)
 
     def gather(self) -> None:
         """Join the rows of all processes, in order of rank, so that all have the same."""
-        if world_size() == 1:
-            return
-        facts = gather_rows(torch.tensor([[self.things, int(self.complete)]]))
-        self.means, self.inner = gather_rows(self.means), gather_rows(self.inner)
-        self.things, self.complete = int(facts[:, 0].sum()), bool(facts[:, 1].all())
+        codes = gather_rows(torch.cat(self._codes) if self._codes else self._no_codes())
+        self.things = len(codes)
+        every = torch.tensor([[self._means.every * self._inner.every]], device=codes.device)
+        dropped = bool((gather_rows(every) > 1).any())
+        self.complete = not dropped and len(torch.unique(codes)) == len(codes)
+        self._means.gather()
+        self._inner.gather()
+
+    def _no_codes(self) -> Tensor:
+        return torch.zeros(0, dtype=torch.int64, device=self.means.device)
 
     def basis(self, mean: Tensor) -> Tensor:
         """Return orthonormal columns (D, q): leading differences, then what the records add."""
         records = self.means - mean
-        inner = _thinned(self.inner, _ROWS)
-        rounding = _RANK * max(_largest(records), _largest(inner))
-        leading = _span(inner, DIRECTIONS, rounding)
+        rounding = _RANK * max(_largest(records), _largest(self.inner))
+        leading = _span(self.inner, DIRECTIONS, rounding)
         for _ in range(2):  # once leaves rounding of 1e-4 where features are many
             records = records - (records @ leading) @ leading.T
         return torch.cat([leading, _span(records, SAMPLE, rounding)], 1)
@@ -77,17 +89,51 @@ def means_of(vectors: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
     return sums / place.bincount(minlength=len(names)).to(vectors.dtype)[:, None], place
 
 
-def centred_on(vectors: Tensor, code: Tensor) -> tuple[Tensor, int]:
-    """Return rows (R, q) less the mean of their code, and how many codes there are."""
+def centred_on(vectors: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows (R, q) less the mean of their code, and the codes (n,)."""
     means, place = means_of(vectors, code)
-    return vectors - means[place], len(means)
+    return vectors - means[place], torch.unique(code)
 
 
-def _thinned(rows: Tensor, most: int) -> Tensor:
-    """Keep at most `most` of the rows, evenly spread."""
-    if len(rows) <= most:
-        return rows
-    return rows[torch.linspace(0, len(rows) - 1, most, device=rows.device).long()]
+class _EvenRows:
+    """At most `most` of the rows that are added, evenly spread over all of them.
+
+    Attributes:
+        every: each how many-th row is kept.
+    """
+
+    def __init__(self, size: int, most: int) -> None:
+        self.most = most
+        self.every = 1
+        self._room = torch.zeros(0, size)
+        self._count = 0
+        self._seen = 0
+
+    @property
+    def kept(self) -> Tensor:
+        """(n, D)."""
+        return self._room[: self._count]
+
+    def add(self, rows: Tensor) -> None:
+        """Keep the rows (R, D) whose turn it is; every second of all where there are too many."""
+        if not self._seen:
+            self._room = rows.new_empty(self.most, rows.shape[1])  # a system gives it as it fills
+        first = -self._seen % self.every
+        self._seen += len(rows)
+        rows = rows[first :: self.every]
+        while self._count + len(rows) > self.most:
+            self.every *= 2
+            rows = rows[self._count % 2 :: 2]
+            half = self.kept[::2].clone()
+            self._count = len(half)
+            self.kept[:] = half
+        self._count += len(rows)
+        self.kept[self._count - len(rows) :] = rows
+
+    def gather(self) -> None:
+        """Join the rows of all processes, in order of rank."""
+        self._room = gather_rows(self.kept)
+        self._count = len(self._room)
 
 
 def _largest(rows: Tensor) -> float:

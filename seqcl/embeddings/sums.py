@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqcl.distributed import all_reduce_sum
+from seqcl.distributed import all_reduce_sum, gather_rows, world_size
 from seqcl.embeddings.held import HeldRows, centred_on, means_of
 
 __all__ = ["ViewSums", "real_directions"]
@@ -17,8 +17,8 @@ _RANK = 1e-9
 class ViewSums:
     """Second moments between records and within what is alike, in q dimensions, float64.
 
-    Attributes:
-        records, views, things: how many there were; a thing is a set of rows that are alike.
+    What is alike may be shown in parts, and in several processes: the difference between the
+    means of two parts is added when the second one is seen.
     """
 
     def __init__(self, size: int, device: torch.device) -> None:
@@ -27,12 +27,21 @@ class ViewSums:
         self.inside = torch.zeros(size, size, dtype=torch.float64, device=device)
         self.counts = torch.zeros(3, dtype=torch.float64, device=device)
         self.fourth = torch.zeros((), dtype=torch.float64, device=device)
+        self._parts: dict[int, Tensor] = {}
 
-    def add(self, vectors: Tensor, record: Tensor, alike: Tensor) -> None:
-        """Add rows (R, q), of which record each is a view, and of which thing."""
+    def add(self, vectors: Tensor, record: Tensor, alike: Tensor | None = None) -> None:
+        """Add rows (R, q), of which record each is a view, and of which thing.
+
+        Without `alike` a thing is a record, whose views all come at once.
+        """
         vectors = vectors.double()
-        inner, things = centred_on(vectors, alike)
-        self._add(means_of(vectors, record)[0], inner, things)
+        thing = record if alike is None else alike
+        inner, codes = centred_on(vectors, thing)
+        self._add(means_of(vectors, record)[0], inner, len(codes))
+        if alike is not None:
+            means, place = means_of(vectors, thing)
+            counts = place.bincount(minlength=len(codes))[:, None]
+            self._join(self._parts, torch.hstack([codes[:, None], counts, means]))
 
     def add_held(self, held: HeldRows, mean: Tensor, basis: Tensor) -> None:
         """Add all rows that a first pass has held, of every process."""
@@ -51,6 +60,32 @@ class ViewSums:
         """Add the sums of all processes."""
         for name in ("first", "second", "inside", "counts", "fourth"):
             setattr(self, name, all_reduce_sum(getattr(self, name)))
+        if world_size() > 1:
+            own = [torch.hstack([part.new_tensor([code]), part]) for code, part in
+                   self._parts.items()]  # fmt: skip
+            width = 2 + len(self.first)
+            rows = torch.stack(own) if own else self.first.new_zeros(0, width)
+            self._join({}, gather_rows(rows))
+        self._parts = {}
+
+    def _join(self, parts: dict[int, Tensor], rows: Tensor) -> None:
+        """Add what differs between parts of one thing.
+
+        Args:
+            parts: of each thing seen so far, how many rows there were and their mean, (1 + q,).
+            rows: (n, 2 + q), code, number of rows and their mean; float64.
+        """
+        for code, row in zip(rows[:, 0].long().tolist(), rows[:, 1:], strict=True):
+            before = parts.get(code)
+            if before is None:
+                parts[code] = row
+                continue
+            count = before[0] + row[0]
+            gap = row[1:] - before[1:]
+            self.inside += before[0] * row[0] / count * torch.outer(gap, gap)
+            self.counts[2] -= 1
+            mean = before[1:] + row[0] / count * gap
+            parts[code] = torch.cat([count[None], mean])
 
     @property
     def records(self) -> int:

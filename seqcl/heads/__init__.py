@@ -1,1 +1,1 @@
-"""heads."""
+"""Projection heads: what a loss is taken on, and thrown away afterwards."""

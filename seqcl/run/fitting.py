@@ -21,7 +21,7 @@ from seqcl.rng import Rng
 from seqcl.run.build import build_method, build_model, prepare, sample_of
 from seqcl.run.folder import load
 from seqcl.run.sampling import check_batches, check_needs, choose_sampler
-from seqcl.training.closed_form import fit_embedding
+from seqcl.training.closed_form import codes_of, fit_embedding
 from seqcl.training.loop import TrainResult, train
 from seqcl.training.sinks import Sink
 from seqcl.views.base import ViewGenerator
@@ -71,8 +71,9 @@ def assemble(
     """Build model, views and method; the same parts for equal (preset, dataset, seed).
 
     Raises PresetError where the method needs labels or groups that the data does not have, or
-    that the sampler does not bring together, or where there is nothing to train; UsageError where
-    the encoder of the run `init` does not fit.
+    that the sampler does not bring together, or where there is nothing to train; DataError where
+    the embedding goes by labels or groups and there are none; UsageError where the encoder of the
+    run `init` does not fit.
     """
     model = build_model(preset, dataset.channels, dataset.rate_hz, seed)
     prepare(model, dataset, seed)
@@ -80,6 +81,7 @@ def assemble(
         _start_from(model, preset, init)
     views = preset.views.build()
     _check_embedding_views(preset, views)
+    codes_of(dataset, model.embedding.alike)
     method = None
     if preset.method is not None:
         if not model.encoder.trainable:

@@ -65,9 +65,7 @@ def _labels(dataset: Dataset) -> str:
     return f"{len(counts)} classes: {shown}{' …' if len(counts) > 8 else ''}"
 
 
-def _propose(
-    given: dict[str, Any], lengths: npt.NDArray[np.int64], gaps: float, few: bool
-) -> str:
+def _propose(given: dict[str, Any], lengths: npt.NDArray[np.int64], gaps: float, few: bool) -> str:
     data = dict(given)
     if lengths.max() > _LONG and "window" not in data:
         data |= {"window": 256, "hop": 128}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +12,20 @@ import torch
 from seqcl.data.collate import collate_rows
 from seqcl.data.dataset import Dataset
 from seqcl.data.loader import Loader
+from seqcl.distributed import rank, world_size
 from seqcl.embeddings.base import Alike
 from seqcl.errors import DataError
 from seqcl.model import Model
 from seqcl.rng import Rng
 from seqcl.views.base import ViewGenerator
 
-__all__ = ["fit_embedding"]
+__all__ = ["codes_of", "fit_embedding"]
 
 _FIT, _CHOICE = 13, 14
 """Streams of the seed: the views, the same in every pass, and the records of a first pass."""
+
+_BYTES = 4 << 20
+"""What one view of the records that are shown at once may take."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -30,8 +35,9 @@ def fit_embedding(model: Model, loader: Loader, make_views: ViewGenerator, *, se
     """Fit ``model.embedding`` in place on the views of every record; nothing if it has no passes.
 
     The record itself, unaugmented, is shown as one of its views. Unlike training a pass shows
-    each record once, whatever the sampler. Raises EmbeddingError where there are too few records,
-    DataError where they have no label or group and the embedding goes by it.
+    each record once, whatever the sampler; processes share the records. Raises EmbeddingError
+    where there are too few records, DataError where they have no label or group and the embedding
+    goes by it.
     """
     embedding = model.embedding
     was_training = model.training
@@ -39,24 +45,30 @@ def fit_embedding(model: Model, loader: Loader, make_views: ViewGenerator, *, se
     dataset, collate = loader.dataset, model.collate()
     if embedding.views is not None:
         make_views = embedding.views.build()
-    alike = _codes(dataset, embedding.alike)
+    alike = codes_of(dataset, embedding.alike)
+    size = max(1, min(loader.batch_size, _BYTES // (4 * embedding.in_dim)))
     for number in range(embedding.passes):
         chosen = _chosen(len(dataset), embedding.sample if number == 0 else None, seed)
-        for rows in _parts(chosen, alike, loader.batch_size):
+        for rows in islice(_parts(chosen, alike, size), rank(), None, world_size()):
             batch = collate_rows(dataset, rows, collate).to(model.device)
             rng = Rng(seed, _FIT, int(rows[0]), device=model.device)
             views = make_views(batch, model.frontend, rng)
             views = (model.frontend(batch), *views) if make_views.extra_steps == 0 else views
             pooled = torch.cat([model.encoder(view).pooled.float() for view in views])
-            things = torch.from_numpy(alike[rows]).to(model.device)
-            embedding.update(pooled, batch.ids.repeat(len(views)), things.repeat(len(views)))
+            things = None
+            if embedding.alike != "record":
+                things = torch.from_numpy(alike[rows]).to(model.device).repeat(len(views))
+            embedding.update(pooled, batch.ids.repeat(len(views)), things)
         if embedding.solve(whole=len(chosen) == len(dataset)):
             break
     model.train(was_training)
 
 
-def _codes(dataset: Dataset, alike: Alike) -> Rows:
-    """Return what each record is alike to: numbers, of its own where nothing is known."""
+def codes_of(dataset: Dataset, alike: Alike) -> Rows:
+    """Return what each record is alike to: numbers, of its own where nothing is known.
+
+    Raises DataError where nothing is known of any record.
+    """
     rows = np.arange(len(dataset))
     if alike == "record":
         return rows

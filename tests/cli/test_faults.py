@@ -90,6 +90,21 @@ def test_an_all_missing_column_is_named(seqcl: Seqcl, tmp_path: Path) -> None:
     assert "data.columns" in told
 
 
+def test_data_without_any_variation_is_bad_data(seqcl: Seqcl, tmp_path: Path) -> None:
+    np.savez(tmp_path / "flat.npz", X=np.ones((8, 1, 40), np.float32))
+    done = seqcl("pretrain", "series-instant", "--data", "flat.npz", "--out", "r", code=4)
+    assert "every channel is constant" in done.stderr
+    assert not (tmp_path / "r" / "preset.yaml").exists()
+
+
+def test_what_an_embedding_needs_is_told_before_the_training(seqcl: Seqcl, tmp_path: Path) -> None:
+    np.savez(tmp_path / "bare.npz", X=np.random.default_rng(0).normal(size=(8, 1, 40)))
+    done = seqcl("pretrain", "series", "--data", "bare.npz", "--out", "r", "--set",
+                 "embedding=spectral", "--set", "embedding.alike=label", code=4)  # fmt: skip
+    assert "no record has a label" in done.stderr
+    assert not (tmp_path / "r" / "preset.yaml").exists()
+
+
 def test_a_constant_column_trains(seqcl: Seqcl, tmp_path: Path) -> None:
     csv(tmp_path / "a.csv", "flow,level", [f"{i % 7},5" for i in range(128)])
     done = seqcl("pretrain", "series", "--data", "a.csv", "--out", "run", *STEPS, *SMALL,
@@ -276,7 +291,7 @@ def test_the_first_mistake_does_not_block_the_second_try(seqcl: Seqcl, waves: Pa
 
 
 def test_a_single_record_cannot_be_contrasted(seqcl: Seqcl, tmp_path: Path) -> None:
-    np.savez(tmp_path / "one.npz", X=np.zeros((1, 1, 32), np.float32))
+    np.savez(tmp_path / "one.npz", X=np.arange(32.0)[None, None])
     assert "at least 2" in pretrain(seqcl, "one.npz", code=4)
 
 

@@ -160,3 +160,27 @@ def test_statistics_are_state_and_the_input_is_left_as_it_is() -> None:
         other(torch.from_numpy(X)), scaler(torch.from_numpy(X)), equal_nan=True
     )
     np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize("factor", [1e20, 1e37, 1e-20, 1e-30])
+def test_record_scaling_holds_for_any_size_of_values(factor: float) -> None:
+    X = torch.randn(4, 2, 30, generator=torch.Generator().manual_seed(0))
+    scaler = Scaler(2, mode="record")
+    torch.testing.assert_close(scaler((X.double() * factor).float()), scaler(X))
+
+
+def test_a_record_that_drowns_all_others_is_told() -> None:
+    X = np.random.default_rng(0).standard_normal((12, 2, 30)).astype(np.float32)
+    X[3, 1] *= 1e30
+    dataset = dataset_from_arrays(X, channels=["x", "flow"])
+    Scaler(2).fit(dataset)
+    (note,) = dataset.notes
+    assert "channel 'flow' deviates by 4e+29 over all data and by 1 in a typical record" in note
+    assert "data.scaler=record" in note
+
+
+@pytest.mark.parametrize("mode", ["channel", "record", "none"])
+def test_data_that_is_constant_everywhere_is_refused(mode: Scaling) -> None:
+    dataset = dataset_from_arrays(np.full((3, 2, 8), 7.0, dtype=np.float32))
+    with pytest.raises(DataError, match="every channel is constant .* told apart"):
+        Scaler(2, mode=mode).fit(dataset)

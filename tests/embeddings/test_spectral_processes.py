@@ -9,6 +9,8 @@ from seqcl.distributed import gather_rows
 from seqcl.embeddings.spectral import Spectral
 
 DIM, RECORDS, VIEWS = 10, 30, 3
+CASES = [(True, False), (False, False), (True, True), (False, True)]
+"""Whether all is shown in one pass, and whether labels, shared by processes, say what is alike."""
 
 
 def views() -> tuple[Tensor, Tensor]:
@@ -18,12 +20,12 @@ def views() -> tuple[Tensor, Tensor]:
     return centres + 0.4 * noise, torch.arange(RECORDS).repeat(VIEWS)
 
 
-def fit(rows: Tensor, whole: bool) -> Spectral:
+def fit(rows: Tensor, whole: bool, labels: bool = False) -> Spectral:
     """Fit to some rows in one pass, or in two where the first is told to be a sample."""
     pooled, record = views()
     embedding = Spectral(DIM)
     for _ in range(embedding.passes):
-        embedding.update(pooled[rows], record[rows])
+        embedding.update(pooled[rows], record[rows], record[rows] % 3 if labels else None)
         if embedding.solve(whole=whole):
             break
     return embedding
@@ -35,28 +37,30 @@ def work(number: int, world: int, folder: str) -> None:
     )
     record = views()[1]
     own = record >= 12 if number else record < 12  # unequal numbers
-    found = {whole: fit(own, whole)(views()[0]) for whole in (True, False)}
+    found = {case: fit(own, *case)(views()[0]) for case in CASES}
     joined = gather_rows(torch.full((number + 1, 2), float(number)))
     torch.save((found, joined), f"{folder}/{number}.pt")
     distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[bool, Tensor], Tensor]]:
+def found(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[tuple[dict[tuple[bool, bool], Tensor], Tensor]]:
     folder = tmp_path_factory.mktemp("processes")
     mp.spawn(work, (2, str(folder)), nprocs=2)
     return [torch.load(folder / f"{number}.pt") for number in range(2)]
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_two_processes_solve_what_one_does(whole, found) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_solve_what_one_does(case, found) -> None:
     pooled, record = views()
-    expected = fit(record >= 0, whole)(pooled)
+    expected = fit(record >= 0, *case)(pooled)
     for maps, _ in found:
         torch.testing.assert_close(
-            maps[whole] @ maps[whole].T, expected @ expected.T, rtol=1e-4, atol=1e-3
+            maps[case] @ maps[case].T, expected @ expected.T, rtol=1e-4, atol=1e-3
         )
-    assert torch.equal(found[0][0][whole], found[1][0][whole])
+    assert torch.equal(found[0][0][case], found[1][0][case])
 
 
 def test_rows_of_unequal_number_are_gathered_in_order_of_rank(found) -> None:
