@@ -77,3 +77,24 @@ def test_no_bias_stands_before_batch_norm() -> None:
 def test_identity_returns_its_input() -> None:
     assert IdentityHead(4)(POOLED) is POOLED
     assert IdentityHead(4).out_dim == 4
+
+
+def test_the_last_layer_can_be_normalised_without_a_learnt_scale() -> None:
+    torch.manual_seed(0)
+    head = MlpHead(4, layers=1, out_dim=3, last="norm")
+    (only,) = linear_layers(head)
+    assert only.bias is None
+    assert head.min_batch == 2
+    torch.testing.assert_close(head(POOLED), batch_normed(POOLED @ only.weight.T))
+    assert len(list(head.parameters())) == 1
+
+
+def test_the_last_layer_can_be_without_a_bias() -> None:
+    head = MlpHead(4, layers=1, last="none")
+    (only,) = linear_layers(head)
+    torch.testing.assert_close(head(POOLED), POOLED @ only.weight.T)
+
+
+def test_a_norm_at_the_end_without_a_norm_is_told() -> None:
+    with pytest.raises(ValueError, match="last=norm and norm=none; set norm=batch or norm=layer"):
+        MlpHead(4, norm="none", last="norm")
