@@ -201,6 +201,8 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "triplet": "seqcl.losses.triplet:Triplet",
         "sigmoid": "seqcl.losses.sigmoid:Sigmoid",
         "supcon": "seqcl.losses.supcon:SupCon",
+        "barlow_twins": "seqcl.losses.barlow_twins:BarlowTwins",
+        "vicreg": "seqcl.losses.vicreg:VICReg",
         "weighted": "seqcl.losses.weighted:Weighted",
     },
     "methods": {

@@ -163,16 +163,18 @@ class _CrossLse(torch.autograd.Function):
         return lse * _LN_2
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         refuse_second_derivative()
         anchors, columns, lse = ctx.saved_tensors
         lse = lse.masked_fill(lse == -math.inf, math.inf)  # a row without pairs has no gradient
-        to_anchors, to_columns = torch.zeros_like(anchors), torch.zeros_like(columns)
+        to_anchors = torch.zeros_like(anchors)
+        to_columns = torch.zeros_like(columns) if ctx.needs_input_grad[1] else None  # not a queue
         with full_precision(anchors):
             for rows in blocks(anchors):
                 for part in blocks(columns):
                     tile = _tile(anchors, columns, rows, part, ctx.pairs)
                     pull = tile.sub_(lse[rows, None]).exp2_().mul_(grad[rows, None])
                     to_anchors[rows] += product(pull, columns[part].T)
-                    to_columns[part] += product_of_columns(pull, anchors[rows])
+                    if to_columns is not None:
+                        to_columns[part] += product_of_columns(pull, anchors[rows])
         return to_anchors, to_columns, None

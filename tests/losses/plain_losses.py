@@ -200,6 +200,45 @@ def triplet(x: Plain, m: float, mining: str, soft: bool = False) -> float:
     return mean(costs) if costs else 0.0
 
 
+def column(rows: list[Row], d: int) -> Row:
+    """Return feature d of all records, its mean taken away."""
+    values = [row[d] for row in rows]
+    return [value - mean(values) for value in values]
+
+
+def barlow_twins(x: Plain, off_diagonal: float) -> float:
+    def standard(rows: list[Row], d: int) -> Row:
+        centred = column(rows, d)
+        size = math.sqrt(mean([value**2 for value in centred]) + 1e-5)
+        return [value / size for value in centred]
+
+    total = 0.0
+    for i in range(len(x.a[0])):
+        for j in range(len(x.a[0])):
+            pairs = zip(standard(x.a, i), standard(x.b, j), strict=True)
+            correlation = mean([p * q for p, q in pairs])
+            total += (1 - correlation) ** 2 if i == j else off_diagonal * correlation**2
+    return total
+
+
+def vicreg(x: Plain, invariance: float, variance: float, covariance: float) -> float:
+    dim, n = len(x.a[0]), x.n
+    total = 0.0
+    for p, q in zip(x.a, x.b, strict=True):
+        total += invariance * math.fsum((u - v) ** 2 for u, v in zip(p, q, strict=True)) / dim / n
+    for rows in (x.a, x.b):
+        columns = [column(rows, d) for d in range(dim)]
+        for i in range(dim):
+            for j in range(dim):
+                products = [p * q for p, q in zip(columns[i], columns[j], strict=True)]
+                moment = math.fsum(products) / (n - 1)
+                if i == j:
+                    total += variance * max(0.0, 1 - math.sqrt(moment + 1e-4)) / dim
+                else:
+                    total += covariance * moment**2 / dim
+    return total
+
+
 def draw(rows: int, dim: int = 5, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(rows, dim, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from seqcl.losses import mining, pair_sums, similarity, tiles
+from seqcl.losses.barlow_twins import BarlowTwins
 from seqcl.losses.base import Known, PairLoss
 from seqcl.losses.dcl import DCL
 from seqcl.losses.debiased import Debiased
@@ -22,6 +23,7 @@ from seqcl.losses.nt_xent import NTXent
 from seqcl.losses.sigmoid import Sigmoid
 from seqcl.losses.supcon import SupCon
 from seqcl.losses.triplet import Triplet
+from seqcl.losses.vicreg import VICReg
 from seqcl.registry import registry
 
 EXCLUSIONS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
@@ -119,7 +121,16 @@ def with_positives() -> Iterator[tuple[str, Case]]:
             )
 
 
-CASES: dict[str, Case] = {**dict(excluding()), **dict(with_positives())}
+def without_negatives() -> Iterator[tuple[str, Case]]:
+    barlow = BarlowTwins(off_diagonal=0.3)
+    yield "barlow_twins", (barlow, lambda x: plain.barlow_twins(x, 0.3), {})
+    loss = VICReg(invariance=2.0, variance=3.0, covariance=0.5)
+    yield "vicreg", (loss, lambda x: plain.vicreg(x, 2.0, 3.0, 0.5), {})
+
+
+CASES: dict[str, Case] = {
+    **dict(excluding()), **dict(with_positives()), **dict(without_negatives())
+}  # fmt: skip
 # Its weights are constants to the gradient by definition, and differences see them change.
 GRADIENTS = [name for name in CASES if not name.startswith("dclw")]
 
