@@ -70,6 +70,8 @@ class Method(nn.Module, ABC):
     """Of `NEEDS`; a method whose loss asks for more adds it to its own."""
     min_batch: int = 2
     """Records below which there is nothing to learn."""
+    steady: ClassVar[bool] = True
+    """Whether losses of the first and of later steps compare; not where a queue fills meanwhile."""
     sampler: Spec[Sampler] | None = None
     """What orders the records where ``training.sampler`` does not say; None = shuffled."""
 

@@ -108,6 +108,39 @@ def test_every_method_resumes_to_the_same_bits(tmp_path, name):
     assert same_bits(resumed.state(), whole.state())
 
 
+STATEFUL = {
+    "moco": ({"queue": 20}, ("target", "queue")),
+    "moco_v3": ({}, ("target",)),
+    "byol": ({}, ("target",)),
+    "nnclr": ({"queue": 20}, ("queue",)),
+    "swav": ({"prototypes": 4, "queue": 20, "frozen": 0.5}, ("queue", "prototypes")),
+}
+
+
+@pytest.mark.parametrize("chunk", [None, 4])
+@pytest.mark.parametrize("name", STATEFUL)
+def test_targets_queues_and_prototypes_resume_to_the_same_bits(tmp_path, name, chunk):
+    options, parts = STATEFUL[name]
+
+    def toy():
+        made = Toy(method=lambda encoders: registry("methods")[name](encoders, **options))
+        if name == "swav":
+            made.views = registry("views")["multi_crop"](before=(Spec("augmentations", "jitter"),))
+        return made
+
+    whole, stopped, resumed = (toy() for _ in range(3))
+    whole.train(steps=6, chunk=chunk)
+    with pytest.raises(Interrupted):
+        stopped.train(steps=6, chunk=chunk, folder=tmp_path, log_every=1, sinks=[stop_at(3)])
+    resumed.train(steps=6, chunk=chunk, folder=tmp_path, resume=True)
+    assert same_bits(resumed.state(), whole.state())
+    initial, final = toy().state(), whole.state()
+    for part in parts:
+        changed = [key for key in final if key.startswith(part)]
+        assert changed
+        assert any(not torch.equal(final[key], initial[key]) for key in changed), part
+
+
 @pytest.mark.parametrize("name", sorted(REGISTRIES["temperatures"]))
 @pytest.mark.parametrize("chunk", [None, 4])
 def test_temperatures_and_chunks_resume_to_the_same_bits(tmp_path, name, chunk):

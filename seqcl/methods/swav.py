@@ -1,0 +1,124 @@
+"""SwAV (Caron et al. 2020, arXiv 2006.09882): views swap their assignments to prototypes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
+
+from seqcl.batch import Batch, Encoded
+from seqcl.distributed import gather_with_grad, rank
+from seqcl.encoders.base import Encoder
+from seqcl.heads.base import Head
+from seqcl.losses.similarity import unit_rows
+from seqcl.losses.sinkhorn import sinkhorn
+from seqcl.losses.tiles import full_precision
+from seqcl.methods.base import Loss, Method, Progress
+from seqcl.methods.crossed import project
+from seqcl.methods.queue import Queue
+from seqcl.registry import Spec
+
+__all__ = ["SwAV"]
+
+
+class SwAV(Method):
+    """Predict from every view the prototypes that another view of the record belongs to.
+
+    Wants the views `multi_crop`: the first ones, long, are assigned to prototypes such that a
+    batch uses all of these equally; every other view, long or short, predicts those assignments
+    by a softmax over its products with the prototypes (equation 2). Assignments are balanced over
+    the records of all processes.
+
+    Args:
+        encoders: the one encoder.
+        head: projection head; 2,048 wide in the paper, with 128 outputs.
+        prototypes: how many; 3,000 in the paper. Fewer than the records that are assigned
+            together, or balance means little.
+        temperature: of the softmax.
+        epsilon: of the assignments; smaller = nearer to one prototype each.
+        iterations: of Sinkhorn and Knopp.
+        assigned: the first so many views are assigned.
+        queue: past records that are assigned with the batch where it is small; 3,840 in the
+            paper. They count once the queue is full (there: from the 15th epoch). 0 = none.
+        frozen: part of training over which the prototypes stay as they are; one epoch of several
+            hundred in the paper.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        *,
+        head: Spec[Head] = Spec("heads", "mlp"),
+        prototypes: Annotated[int, Ge(2)] = 3000,
+        temperature: Annotated[float, Gt(0)] = 0.1,
+        epsilon: Annotated[float, Gt(0)] = 0.05,
+        iterations: Annotated[int, Ge(1)] = 3,
+        assigned: Annotated[int, Ge(1)] = 2,
+        queue: Annotated[int, Ge(0)] = 0,
+        frozen: Annotated[float, Ge(0), Lt(1)] = 0.01,
+    ) -> None:
+        super().__init__(encoders)
+        self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations
+        self.assigned, self.frozen = assigned, frozen
+        self.head = head.build(self.encoder.out_dim)
+        self.prototypes = nn.Parameter(unit_rows(torch.randn(prototypes, self.head.out_dim)))
+        self.queue = Queue(queue, assigned, self.head.out_dim) if queue else None
+        self.min_batch = max(type(self).min_batch, self.head.min_batch)
+
+    def check(self, views: tuple[Batch, ...]) -> None:
+        """Raise ValueError with too few records, or fewer views than are assigned."""
+        super().check(views)
+        if len(views) < self.assigned:
+            raise ValueError(
+                f"SwAV: {len(views)} views and assigned={self.assigned}; make more views"
+            )
+
+    def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
+        """Return the mean cross-entropy of predictions; carries the assigned projections."""
+        projected = [unit_rows(one) for one in project(self.head, encoded)]
+        scores = [self._scores(one) for one in projected]  # (B, P) each
+        predicted = [log_softmax(one / self.temperature, dim=1) for one in scores]
+        losses = []
+        for i in range(self.assigned):
+            codes = self._assign(scores[i].detach(), i)
+            others = [p for j, p in enumerate(predicted) if j != i]
+            losses += [-(codes * other).sum(1).mean() for other in others]
+        total = torch.stack(losses).mean()
+        carry = {}
+        if self.queue is not None:
+            carry["projected"] = torch.stack(projected[: self.assigned], dim=1).detach()
+        return Loss(total, {"swapped": total.detach()}, carry)
+
+    def _scores(self, projected: Tensor) -> Tensor:
+        with full_precision(projected):
+            return projected @ self.prototypes.T
+
+    @torch.no_grad()
+    def _assign(self, scores: Tensor, view: int) -> Tensor:
+        """Return this process's rows (B, P) of the assignments of all."""
+        first = rank() * len(scores)
+        own = slice(first, first + len(scores))
+        scores = gather_with_grad(scores)
+        codes = sinkhorn(scores, self.epsilon, self.iterations)[own]
+        if self.queue is None:
+            return codes
+        with_past = torch.cat([scores, self._scores(self.queue.rows[:, view])])
+        return torch.where(
+            self.queue.full, sinkhorn(with_past, self.epsilon, self.iterations)[own], codes
+        )
+
+    def after_backward(self, progress: Progress) -> None:
+        """Drop the gradient of frozen prototypes, so that no optimizer touches them."""
+        if progress.fraction < self.frozen:
+            self.prototypes.grad = None
+
+    @torch.no_grad()
+    def after_step(self, progress: Progress, loss: Loss) -> None:
+        """Give prototypes unit length again, then queue the projections."""
+        self.prototypes.copy_(unit_rows(self.prototypes))
+        if self.queue is not None:
+            self.queue.push(loss.carry["projected"])
