@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import permutations
 
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor
 
 from seqcl.batch import Encoded
 from seqcl.heads.base import Head
+from seqcl.losses.base import PairLoss
+from seqcl.methods.base import known_of
 from seqcl.registry import Spec
 
-__all__ = ["build_predictor", "crossed", "project"]
+__all__ = ["build_predictor", "contrast", "crossed", "project"]
 
 
 def build_predictor(spec: Spec[Head], head: Head) -> Head:
@@ -41,3 +44,13 @@ def crossed(
     """Return the mean of ``loss(own[i], others[j])`` over the ordered pairs of views, i not j."""
     pairs = permutations(range(len(own)), 2)
     return torch.stack([loss(own[i], others[j]) for i, j in pairs]).mean()
+
+
+def contrast(
+    loss: PairLoss, own: Sequence[Tensor], others: Sequence[Tensor], encoded: tuple[Encoded, ...]
+) -> Tensor:
+    """Return `crossed` of a loss that may know the records; labels only where it needs them."""
+    known = known_of(encoded[0].view)
+    if "labels" not in loss.needs:
+        known = replace(known, labels=None)
+    return crossed(lambda a, b: loss(a, b, known), own, others)

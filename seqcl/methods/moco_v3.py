@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from annotated_types import Ge, Le
-from torch import Tensor
 
 from seqcl.batch import Encoded
 from seqcl.encoders.base import Encoder
 from seqcl.heads.base import Head
 from seqcl.losses.base import PairLoss
-from seqcl.methods.base import Loss, Method, Progress, known_of
-from seqcl.methods.crossed import build_predictor, crossed, project
+from seqcl.methods.base import Loss, Method, Progress
+from seqcl.methods.crossed import build_predictor, contrast, project
 from seqcl.methods.ema import Ema, rising
 from seqcl.registry import Spec
 
@@ -54,14 +53,9 @@ class MoCoV3(Method):
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
         """Return the mean contrast of each view's predictions with the keys of the others."""
-        known = known_of(encoded[0].view)
         predicted = [self.predictor(one) for one in project(self.head, encoded)]
         keys = self.target(tuple(one.view for one in encoded))
-
-        def contrast(own: Tensor, other: Tensor) -> Tensor:
-            return self.loss(own, other, known)
-
-        total = crossed(contrast, predicted, keys)
+        total = contrast(self.loss, predicted, keys, encoded)
         return Loss(total, {"contrast": total.detach()})
 
     def after_step(self, progress: Progress, loss: Loss) -> None:

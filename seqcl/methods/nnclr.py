@@ -15,8 +15,8 @@ from seqcl.heads.base import Head
 from seqcl.losses.base import PairLoss
 from seqcl.losses.similarity import unit_rows
 from seqcl.losses.tiles import full_precision
-from seqcl.methods.base import Loss, Method, Progress, known_of
-from seqcl.methods.crossed import build_predictor, crossed, project
+from seqcl.methods.base import Loss, Method, Progress
+from seqcl.methods.crossed import build_predictor, contrast, project
 from seqcl.methods.queue import Queue
 from seqcl.registry import Spec
 
@@ -57,15 +57,10 @@ class NNCLR(Method):
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
         """Return the contrast of neighbours with predictions; carries the first view's rows."""
-        known = known_of(encoded[0].view)
         projected = project(self.head, encoded)
         predicted = [self.predictor(one) for one in projected]
         neighbours = [self.neighbours(one) for one in projected]
-
-        def contrast(neighbour: Tensor, prediction: Tensor) -> Tensor:
-            return self.loss(neighbour, prediction, known)
-
-        total = crossed(contrast, neighbours, predicted)
+        total = contrast(self.loss, neighbours, predicted, encoded)
         keys = unit_rows(projected[0].detach())
         return Loss(total, {"contrast": total.detach()}, {"keys": keys})
 

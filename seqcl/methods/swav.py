@@ -65,7 +65,8 @@ class SwAV(Method):
         self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations
         self.assigned, self.frozen = assigned, frozen
         self.head = head.build(self.encoder.out_dim)
-        self.prototypes = nn.Parameter(unit_rows(torch.randn(prototypes, self.head.out_dim)))
+        self.prototypes = nn.Linear(self.head.out_dim, prototypes, bias=False)
+        self._normalise()
         self.queue = Queue(queue, assigned, self.head.out_dim) if queue else None
         self.min_batch = max(type(self).min_batch, self.head.min_batch)
 
@@ -95,7 +96,8 @@ class SwAV(Method):
 
     def _scores(self, projected: Tensor) -> Tensor:
         with full_precision(projected):
-            return projected @ self.prototypes.T
+            scores: Tensor = self.prototypes(projected)
+            return scores
 
     @torch.no_grad()
     def _assign(self, scores: Tensor, view: int) -> Tensor:
@@ -114,11 +116,14 @@ class SwAV(Method):
     def after_backward(self, progress: Progress) -> None:
         """Drop the gradient of frozen prototypes, so that no optimizer touches them."""
         if progress.fraction < self.frozen:
-            self.prototypes.grad = None
+            self.prototypes.weight.grad = None
 
-    @torch.no_grad()
     def after_step(self, progress: Progress, loss: Loss) -> None:
         """Give prototypes unit length again, then queue the projections."""
-        self.prototypes.copy_(unit_rows(self.prototypes))
+        self._normalise()
         if self.queue is not None:
             self.queue.push(loss.carry["projected"])
+
+    @torch.no_grad()
+    def _normalise(self) -> None:
+        self.prototypes.weight.copy_(unit_rows(self.prototypes.weight))

@@ -132,7 +132,7 @@ def assignments(scores: Rows, epsilon: float = 0.05, iterations: int = 3) -> Row
 def test_swav_swaps_assignments_of_the_long_views(lengths: tuple[int, ...], queue: int) -> None:
     method, given = build("swav", prototypes=5, queue=queue), views(lengths=lengths)
     assert isinstance(method, SwAV)
-    prototypes = unit(method.prototypes)
+    prototypes = unit(method.prototypes.weight)
     scores = [
         [[dot(row, p) for p in prototypes] for row in unit(one)]
         for one in projections(method, given)
@@ -169,7 +169,7 @@ def test_swav_leaves_prototypes_alone_at_first_and_of_unit_length_after_each_ste
     method, given = build("swav", prototypes=5, frozen=0.3), views()
     assert isinstance(method, SwAV)
     optimizer = torch.optim.AdamW(method.parameters(), 1e-2)
-    start = method.prototypes.detach().clone()
+    start = method.prototypes.weight.detach().clone()
     for step in range(5):
         optimizer.zero_grad()
         loss = method(given)
@@ -177,8 +177,8 @@ def test_swav_leaves_prototypes_alone_at_first_and_of_unit_length_after_each_ste
         method.after_backward(Progress(step, 10))
         optimizer.step()
         method.after_step(Progress(step + 1, 10), loss)
-        torch.testing.assert_close(method.prototypes.norm(dim=1), torch.ones(5))
-        assert torch.allclose(method.prototypes, start, atol=1e-6) == (step < 3)
+        torch.testing.assert_close(method.prototypes.weight.norm(dim=1), torch.ones(5))
+        assert torch.allclose(method.prototypes.weight, start, atol=1e-6) == (step < 3)
 
 
 def test_swav_with_fewer_views_than_it_assigns_is_told() -> None:
