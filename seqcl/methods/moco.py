@@ -35,7 +35,8 @@ class MoCo(Method):
         encoders: the one encoder.
         head: projection head.
         temperature: of the contrast.
-        momentum: of the target network; less where training has fewer than some thousand steps.
+        momentum: of the target network. 0.99 where training has hundreds of steps; with less the
+            keys of the queue no longer agree, and at 0.9 an embedding can collapse.
         queue: K, keys that are kept. 65,536 in the paper, for 1.3 million records; 4,096 in the
             authors' code for CIFAR-10. Keys of the record itself are in it, so let it hold fewer
             keys than the data have records.

@@ -44,6 +44,13 @@ def accuracy(model: Model, train: Dataset, test: Dataset) -> float:
         ("ts-tcc", "SyntheticControl", 32, 0.05),
         ("cpc", "SyntheticControl", 32, 0.08),
         ("tf-c", "CBF", 32, 0.03),
+        ("series-moco", "SyntheticControl", 32, 0.05),
+        ("series-byol", "SyntheticControl", 32, 0.06),
+        ("series-simsiam", "SyntheticControl", 32, 0.06),
+        ("series-swav", "SyntheticControl", 32, 0.04),
+        ("series-barlow", "SyntheticControl", 32, 0.06),
+        ("series-vicreg", "SyntheticControl", 32, 0.06),
+        ("series-nnclr", "SyntheticControl", 32, 0.06),
     ],
 )
 def test_it_beats_its_own_untrained_encoder(
