@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from seqcl.batch import Batch, Encoded
+from seqcl.batch import Encoded
 from seqcl.distributed import gather_with_grad, rank
 from seqcl.encoders.base import Encoder
 from seqcl.heads.base import Head
@@ -24,11 +24,14 @@ from seqcl.registry import Spec
 
 __all__ = ["SwAV"]
 
+_ASSIGNED = 2
+"""Views that are assigned; all others only predict."""
+
 
 class SwAV(Method):
     """Predict from every view the prototypes that another view of the record belongs to.
 
-    Wants the views `multi_crop`: the first ones, long, are assigned to prototypes such that a
+    Wants the views `multi_crop`: the first two, long, are assigned to prototypes such that a
     batch uses all of these equally; every other view, long or short, predicts those assignments
     by a softmax over its products with the prototypes (equation 2). Assignments are balanced over
     the records of all processes.
@@ -36,12 +39,11 @@ class SwAV(Method):
     Args:
         encoders: the one encoder.
         head: projection head; 2,048 wide in the paper, with 128 outputs.
-        prototypes: how many; 3,000 in the paper. Fewer than the records that are assigned
+        prototypes: how many; 3,000 in the paper. No more than the records that are assigned
             together, or balance means little.
         temperature: of the softmax.
         epsilon: of the assignments; smaller = nearer to one prototype each.
         iterations: of Sinkhorn and Knopp.
-        assigned: the first so many views are assigned.
         queue: past records that are assigned with the batch where it is small; 3,840 in the
             paper. They count once the queue is full (there: from the 15th epoch). 0 = none.
         frozen: part of training over which the prototypes stay as they are; one epoch of several
@@ -57,26 +59,17 @@ class SwAV(Method):
         temperature: Annotated[float, Gt(0)] = 0.1,
         epsilon: Annotated[float, Gt(0)] = 0.05,
         iterations: Annotated[int, Ge(1)] = 3,
-        assigned: Annotated[int, Ge(1)] = 2,
         queue: Annotated[int, Ge(0)] = 0,
         frozen: Annotated[float, Ge(0), Lt(1)] = 0.01,
     ) -> None:
         super().__init__(encoders)
         self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations
-        self.assigned, self.frozen = assigned, frozen
+        self.frozen = frozen
         self.head = head.build(self.encoder.out_dim)
         self.prototypes = nn.Linear(self.head.out_dim, prototypes, bias=False)
         self._normalise()
-        self.queue = Queue(queue, assigned, self.head.out_dim) if queue else None
+        self.queue = Queue(queue, _ASSIGNED, self.head.out_dim) if queue else None
         self.min_batch = max(type(self).min_batch, self.head.min_batch)
-
-    def check(self, views: tuple[Batch, ...]) -> None:
-        """Raise ValueError with too few records, or fewer views than are assigned."""
-        super().check(views)
-        if len(views) < self.assigned:
-            raise ValueError(
-                f"SwAV: {len(views)} views and assigned={self.assigned}; make more views"
-            )
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
         """Return the mean cross-entropy of predictions; carries the assigned projections."""
@@ -84,14 +77,14 @@ class SwAV(Method):
         scores = [self._scores(one) for one in projected]  # (B, P) each
         predicted = [log_softmax(one / self.temperature, dim=1) for one in scores]
         losses = []
-        for i in range(self.assigned):
+        for i in range(_ASSIGNED):
             codes = self._assign(scores[i].detach(), i)
             others = [p for j, p in enumerate(predicted) if j != i]
             losses += [-(codes * other).sum(1).mean() for other in others]
         total = torch.stack(losses).mean()
         carry = {}
         if self.queue is not None:
-            carry["projected"] = torch.stack(projected[: self.assigned], dim=1).detach()
+            carry["projected"] = torch.stack(projected[:_ASSIGNED], dim=1).detach()
         return Loss(total, {"swapped": total.detach()}, carry)
 
     def _scores(self, projected: Tensor) -> Tensor:

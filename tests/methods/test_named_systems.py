@@ -181,11 +181,6 @@ def test_swav_leaves_prototypes_alone_at_first_and_of_unit_length_after_each_ste
         assert torch.allclose(method.prototypes.weight, start, atol=1e-6) == (step < 3)
 
 
-def test_swav_with_fewer_views_than_it_assigns_is_told() -> None:
-    with pytest.raises(ValueError, match="SwAV: 2 views and assigned=3; make more views"):
-        build("swav", prototypes=5, assigned=3)(views())
-
-
 @pytest.mark.parametrize(("name", "loss"), [("barlow_twins", barlow_twins), ("vicreg", vicreg)])
 def test_losses_of_moments_are_taken_of_projections_one_view_at_a_time(name, loss) -> None:  # type: ignore[no-untyped-def]
     method, given = build(name), views()
