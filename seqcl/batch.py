@@ -9,16 +9,30 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Embeddings", "Encoded", "Entry", "Label", "Record", "sorted_labels"]
+__all__ = [
+    "Axes",
+    "Batch",
+    "Embeddings",
+    "Encoded",
+    "Entry",
+    "Label",
+    "Record",
+    "Size",
+    "sorted_labels",
+]
 
 Label = int | str | float | tuple[str, ...]
+Axes = Literal["CT", "CHW"]
+"""Axes of a record: channels and steps, or channels, height and width (an image)."""
+Size = tuple[int, int]
+"""Height and width of an image."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -35,7 +49,8 @@ def sorted_labels(labels: Iterable[Label]) -> tuple[Label, ...]:
 class Entry:
     """One recording that a reader can read, found without reading its values.
 
-    `key` is what the reader needs to find it again inside `path`; `length` is in steps.
+    `key` is what the reader needs to find it again inside `path`; `length` is in steps, those of
+    an image being its H * W pixels in row-major order.
     """
 
     path: Path
@@ -50,6 +65,8 @@ class Entry:
     """True where the file itself names its channels (a CSV header), so they match by name."""
     pair: str | None = None
     """The mark that it shares with another recording, see `Record.pair`."""
+    size: Size | None = None
+    """Height and width of an image; None = a series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +74,7 @@ class Record:
     """One recording, or one window of it, as numpy arrays on the host."""
 
     values: Floats
-    """(C, T) float32; NaN = missing."""
+    """(C, T) float32, NaN = missing; or an image (C, H, W), whose values lie in [0, 1]."""
     id: str
     label: Label | None = None
     group: str | None = None

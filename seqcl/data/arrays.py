@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.batch import Entry, Label
+from seqcl.batch import Entry, Label, Size
+from seqcl.data.images import unit_images
 from seqcl.data.reader import default_channels, observed_lengths
 from seqcl.data.recordings import Recordings, RecordingsBuilder
 from seqcl.data.values import MemoryValues
@@ -33,7 +34,7 @@ def arrays_to_memory(
     """
     if not len(X):
         raise DataError("X is empty; give at least one record")
-    series = _series(X)
+    series, size = _series(X)
     channels = series[0].shape[0]
     names = [f"#{row}" for row in range(len(series))] if ids is None else list(ids)
     labels = _column("y", y, len(series))
@@ -57,6 +58,7 @@ def arrays_to_memory(
                 label=label,
                 group=None if group is None else str(group),
                 pair=None if mark is None else str(mark),
+                size=size,
             )
         )
     recordings = builder.build()
@@ -75,17 +77,25 @@ def to_label(value: Any) -> Label | None:
     return plain
 
 
-def _series(X: Any) -> list[Floats]:
-    """Return the records as (C, T_i) arrays, without the padding of a rectangular array."""
+def _series(X: Any) -> tuple[list[Floats], Size | None]:
+    """Return the records as (C, T_i) arrays, without the padding of a rectangular array.
+
+    Images (n, C, H, W) become (C, H * W), and their size is returned too.
+    """
     if isinstance(X, list | tuple) and X and np.ndim(X[0]) == 2:
-        return [np.asarray(part, dtype=np.float32) for part in X]
+        return [np.asarray(part, dtype=np.float32) for part in X], None
+    if np.ndim(X) == 4:
+        images = unit_images("X", np.asarray(X))
+        return list(images.reshape(*images.shape[:2], -1)), images.shape[2:]
     values = np.asarray(X, dtype=np.float32)
     if values.ndim == 2:
         values = values[:, None, :]
     if values.ndim != 3:
-        raise ValueError(f"X has shape {values.shape}; needs (n, C, T) or a list of (C, T_i)")
+        raise ValueError(
+            f"X has shape {values.shape}; needs (n, C, T), a list of (C, T_i), or (n, C, H, W)"
+        )
     lengths = observed_lengths(values).tolist()
-    return [part[:, :length] for part, length in zip(values, lengths, strict=True)]
+    return [part[:, :length] for part, length in zip(values, lengths, strict=True)], None
 
 
 def _column(name: str, items: Iterable[Any] | None, count: int) -> Sequence[Label | None]:

@@ -28,7 +28,8 @@ class Collate:
     a record has none), `indicator` (zero, and C more channels that are 1 where missing).
     A step that is missing in every channel is masked out by `zero`; by the others it is as real
     as any, since what they put there says something.
-    A batch of equal lengths has no `lengths`; one without a masked step has no `mask`.
+    A batch of equal lengths has no `lengths`; one without a masked step has no `mask`. Images
+    have neither, and become (B, C, H, W).
 
     Args:
         scaler: fitted on training data; a copy is kept, so that the model's may move to a GPU.
@@ -58,11 +59,13 @@ class Collate:
             groups: groups whose places are the numbers; () = no groups.
             pairs: marks whose places, from 1, are the numbers; () = no marks.
         """
-        lengths = np.array([record.values.shape[1] for record in records], dtype=np.int64)
-        shape = (len(records), records[0].values.shape[0], int(lengths.max()))
+        first = records[0].values
+        parts = [record.values.reshape(len(first), -1) for record in records]
+        lengths = np.array([part.shape[1] for part in parts], dtype=np.int64)
+        shape = (len(records), len(first), int(lengths.max()))
         values = np.full(shape, np.nan, dtype=np.float32)
-        for place, record in zip(values, records, strict=True):
-            place[:, : record.values.shape[1]] = record.values
+        for place, part in zip(values, parts, strict=True):
+            place[:, : part.shape[1]] = part
         raw = Rows(
             values,
             lengths,
@@ -70,6 +73,7 @@ class Collate:
             _codes([record.label for record in records], classes),
             _codes([record.group for record in records], groups),
             _pair_numbers([record.pair for record in records], pairs),
+            first.shape[1:] if first.ndim == 3 else None,
         )
         ids = np.arange(len(records)) if rows is None else np.asarray(rows, dtype=np.int64)
         return self.batch(raw, ids, records[0].rate_hz)
@@ -81,6 +85,8 @@ class Collate:
             lengths = torch.from_numpy(raw.lengths)
             values, mask = self._fill(scaled, lengths)
         padded = int(raw.lengths.min()) < values.shape[-1]
+        if raw.size is not None:
+            values = values.view(*values.shape[:2], *raw.size)  # (B, C, H, W)
         return Batch(
             values=values,
             ids=torch.from_numpy(ids),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.batch import Label, Record
+from seqcl.batch import Label, Record, Size
 from seqcl.data import loading, opening
 from seqcl.data.arrays import arrays_to_memory
 from seqcl.data.channels import match_channels
@@ -36,7 +36,8 @@ class Rows:
     """Some rows of a dataset, B of them, as arrays."""
 
     values: Floats
-    """(B, C, longest); NaN = missing, or beyond the row's length."""
+    """(B, C, longest); NaN = missing, or beyond the row's length. The pixels of an image are in
+    row-major order."""
     lengths: Ints
     """(B,) steps."""
     start: Ints | None
@@ -47,6 +48,8 @@ class Rows:
     """(B,) group numbers; a recording without a group has one of its own; None as for labels."""
     pairs: Ints | None = None
     """(B,) pair numbers, as in `Batch.pairs`; None where no record has a mark."""
+    size: Size | None = None
+    """Height and width of the images; None = series."""
 
 
 class Dataset:
@@ -58,6 +61,7 @@ class Dataset:
         channels: names of the C channels, in the order of `Record.values`.
         named: whether the files name their channels, so that others are matched by name.
         rate_hz: sampling rate, where the files tell it.
+        size: height and width of the images; None = series.
         classes: sorted labels; label codes are places in it.
         missing: how gaps are to be filled (`DataOptions.missing`).
         skipped: files and recordings that were passed over.
@@ -77,10 +81,11 @@ class Dataset:
         missing: Missing = "zero",
         skipped: Sequence[Skipped] = (),
         notes: Sequence[str] = (),
+        size: Size | None = None,
     ) -> None:
         self.channels, self.named, self.rate_hz, self.missing = channels, named, rate_hz, missing
         self.classes, self._window_labels = labels or (recordings.classes, None)
-        self.skipped, self.notes = tuple(skipped), tuple(notes)
+        self.skipped, self.notes, self.size = tuple(skipped), tuple(notes), size
         self._recordings, self._windows, self._values = recordings, windows, values
         self._rows: Ints | None = None
 
@@ -150,6 +155,8 @@ class Dataset:
         """Hash of all that is known of the records, and of their values or file sizes."""
         digest = hashlib.sha256(repr((self.channels, self.classes, self.rate_hz)).encode())
         digest.update(f"{self._windows.window} {self._windows.hop}".encode())
+        if self.size is not None:
+            digest.update(repr(self.size).encode())
         for part in (self._recordings.ids, self._recordings.lengths, self._recordings.labels):
             digest.update(bytes(part))
         for names, codes in (
@@ -171,8 +178,11 @@ class Dataset:
         """Return one record; raises IndexError beyond the last."""
         span = self._windows.locate(self._places([row]))
         recording, start = int(span.recording[0]), int(span.start[0])
+        record = self._values.record(recording, start, start + int(span.length[0]))
+        values = record.values
         return replace(
-            self._values.record(recording, start, start + int(span.length[0])),
+            record,
+            values=values if self.size is None else values.reshape(len(values), *self.size),
             id=self.ids[row],
             label=self.labels[row],
             group=self.groups[row],
@@ -199,19 +209,21 @@ class Dataset:
             pairs=self._recordings.pair_codes[span.recording]
             if self._recordings.pair_names
             else None,
+            size=self.size,
         )
 
     def pieces(self) -> Iterator[tuple[Span, Floats]]:
         """Yield every step that some row covers once, as (B, C, T) blocks of bounded size.
 
-        Shorter pieces end in NaN. For statistics, which overlapping windows must not weigh.
+        Images come whole, (B, C, H * W), since they are read whole. Shorter pieces end in NaN.
+        For statistics, which overlapping windows must not weigh.
         """
         if self._rows is None:
             whole = Windows(self._recordings.lengths)
             covered = whole.locate(np.arange(len(whole)))
         else:
             covered = self._windows.locate(np.unique(self._rows)).joined()
-        pieces = covered.cut(_PIECE_STEPS)
+        pieces = covered if self.size is not None else covered.cut(_PIECE_STEPS)
         at_once = max(1, _PIECE_VALUES // (int(pieces.length.max()) * len(self.channels)))
         for first in range(0, len(pieces), at_once):
             part = pieces[first : first + at_once]
@@ -304,6 +316,7 @@ def open_dataset(
     recordings, skipped = opening.scan(sources, options)
     recordings, short = opening.drop_short(recordings, options, extra_steps)
     rate = opening.common_rate(recordings)
+    size = opening.common_size(recordings, options.layout)
     names, named, places = opening.place_channels(recordings, channels or options.columns)
     files = FileValues(recordings, places)
     values: Values = files
@@ -313,6 +326,11 @@ def open_dataset(
         recordings, values, unread = loading.load(recordings, files, len(names))
         skipped += unread
         opening.check_skipped(unread, len(recordings), options, "recordings cannot be read")
+    elif size is not None:
+        recordings, unread = loading.drop_unreadable(recordings, files)
+        skipped += unread
+        opening.check_skipped(unread, len(recordings), options, "images cannot be read")
+        values = FileValues(recordings, places)
     window = None if options.window is None else options.window + extra_steps
     windows = Windows(recordings.lengths, window, options.hop or options.window)
     labels = opening.window_labels(recordings, windows)
@@ -327,6 +345,7 @@ def open_dataset(
         missing=options.missing,
         skipped=skipped + short,
         notes=notes,
+        size=size,
     )
 
 
@@ -344,7 +363,8 @@ def dataset_from_arrays(
 
     Args:
         X: (n, C, T), where steps at the end that are NaN in every channel are padding; (n, T)
-            for one channel; or a list of n arrays (C, T_i). NaN = missing.
+            for one channel; or a list of n arrays (C, T_i). NaN = missing. Images are
+            (n, C, H, W), see `seqcl.data.images.unit_images`.
         y: n labels; None or NaN = unknown.
         groups: n groups that a split never divides; None = a group of its own.
         ids: n names; None = ``#0``, ``#1``, ...
@@ -354,7 +374,7 @@ def dataset_from_arrays(
             with ``!``; None = unmarked.
 
     Raises:
-        DataError: no records, or one without any observed value.
+        DataError: no records, one without any observed value, or images beyond [0, 1].
         ValueError: sizes that do not fit together.
     """
     recordings, values, count = arrays_to_memory(X, y, groups, ids, pairs)
@@ -367,4 +387,5 @@ def dataset_from_arrays(
         channels=default_channels(count) if channels is None else tuple(channels),
         named=channels is not None,
         missing=missing,
+        size=recordings.layouts[0].size,
     )

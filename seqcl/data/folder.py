@@ -29,6 +29,7 @@ class Found:
     label: Label | None = None
     group: str | None = None
     pair: str | None = None
+    split: str | None = None
     folder: str | None = None
     """The sub-folder, where it tells the files apart: their label, if nothing else does."""
 
@@ -94,15 +95,13 @@ def _walk(root: Path) -> list[Path]:
 
 
 def _annotate(root: Path, files: Sequence[Path]) -> list[Found]:
-    """Add ids, labels and groups, from ``labels.csv`` or from the sub-folders."""
+    """Add ids, labels, groups and splits, from ``labels.csv`` or from the sub-folders."""
     names = {file: file.relative_to(root).as_posix() for file in files}
     manifest = root / LABELS_NAME
     names.pop(manifest, None)
     if manifest.is_file():
         notes = read_labels(manifest)
-        return [
-            Found(file, name, *notes.get(name, (None, None, None))) for file, name in names.items()
-        ]
+        return [Found(file, name, *notes.get(name, (None,) * 4)) for file, name in names.items()]
     folders = [name.split("/")[0] if "/" in name else None for name in names.values()]
     if None in folders or len(set(folders)) < 2:
         return [Found(file, name) for file, name in names.items()]

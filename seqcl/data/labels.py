@@ -1,4 +1,4 @@
-"""``labels.csv``: the label, group and pair mark of each file of a folder."""
+"""``labels.csv``: the label, group, pair mark and split of each file of a folder."""
 
 from __future__ import annotations
 
@@ -14,28 +14,31 @@ __all__ = ["LABELS_NAME", "Known", "read_labels"]
 LABELS_NAME = "labels.csv"
 
 
-Known = tuple[Label | None, str | None, str | None]
-"""Label, group and pair mark."""
+Known = tuple[Label | None, str | None, str | None, str | None]
+"""Label, group, pair mark and split."""
 
 
 def read_labels(path: Path) -> dict[str, Known]:
     """Return what is known of each file, named relative to the folder of `path`.
 
-    The header is ``file`` with ``label``, ``group``, ``pair``; an empty field is None. Labels are
-    int where all of them are whole numbers, text otherwise. Raises DataError(``path:line: ...``)
-    for a ragged row, a file twice, a file that is not there or that leaves the folder.
+    The header is ``file`` with ``label``, ``group``, ``pair``, ``split``; an empty field is None.
+    Labels are int where all of them are whole numbers, text otherwise.
+
+    Raises DataError(``path:line: ...``) for a ragged row, a file twice, a file that is not there
+    or that leaves the folder.
     """
-    rows: dict[str, tuple[str, str | None, str | None]] = {}
+    rows: dict[str, tuple[str, str | None, str | None, str | None]] = {}
     for line, row in _rows(path):
         name = row["file"]
         _check(path, line, name)
         if name in rows:
             raise DataError(f"{path}:{line}: file {name!r} is listed twice; keep one row")
-        rows[name] = (row.get("label", ""), row.get("group") or None, row.get("pair") or None)
+        marks = [row.get(part) or None for part in ("group", "pair", "split")]
+        rows[name] = (row.get("label", ""), marks[0], marks[1], marks[2])
     convert = int if _whole([label for label, *_ in rows.values() if label]) else str
     return {
-        name: (convert(label) if label else None, group, pair)
-        for name, (label, group, pair) in rows.items()
+        name: (convert(label) if label else None, group, pair, split)
+        for name, (label, group, pair, split) in rows.items()
     }
 
 
@@ -44,10 +47,10 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             header = reader.fieldnames or []
-            if "file" not in header or not {"label", "group", "pair"} & set(header):
+            if "file" not in header or not {"label", "group", "pair", "split"} & set(header):
                 raise DataError(
                     f"{path}:1: header is {','.join(header)!r}; needed: file, and "
-                    "label, group or pair"
+                    "label, group, pair or split"
                 )
             for row in reader:
                 if None in row or None in row.values():

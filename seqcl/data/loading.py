@@ -12,7 +12,7 @@ from seqcl.data.source import Skipped
 from seqcl.data.values import FileValues, MemoryValues
 from seqcl.errors import DataError
 
-__all__ = ["fits_in_memory", "load", "reader_notes", "without_readers"]
+__all__ = ["drop_unreadable", "fits_in_memory", "load", "reader_notes", "without_readers"]
 
 
 def fits_in_memory(recordings: Recordings, channels: int) -> bool:
@@ -54,6 +54,20 @@ def load(
     values = MemoryValues(flat, np.array(offsets, dtype=np.int64), steps)
     whole = recordings if not skipped else recordings.take(np.array(kept, dtype=np.int64))
     return whole, values, skipped
+
+
+def drop_unreadable(recordings: Recordings, files: FileValues) -> tuple[Recordings, list[Skipped]]:
+    """Decode every image once and leave out those that cannot be: a header tells too little."""
+    kept: list[int] = []
+    skipped: list[Skipped] = []
+    for row, length in enumerate(recordings.lengths.tolist()):
+        try:
+            files.record(row, 0, length)
+        except DataError as error:
+            skipped.append(Skipped(recordings.ids[row], str(error)))
+        else:
+            kept.append(row)
+    return recordings.take(np.array(kept, dtype=np.int64)), skipped
 
 
 def without_readers(recordings: Recordings) -> Recordings:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.batch import Entry, Label, sorted_labels
+from seqcl.batch import Axes, Entry, Label, Size, sorted_labels
 from seqcl.data.channels import match_channels
 from seqcl.data.options import DataOptions
 from seqcl.data.reader import Reader
@@ -23,6 +23,7 @@ __all__ = [
     "MEMORY_LIMIT",
     "check_skipped",
     "common_rate",
+    "common_size",
     "drop_short",
     "place_channels",
     "scan",
@@ -92,7 +93,7 @@ def drop_short(
     Raises DataError for a recording that is too long to be taken whole.
     """
     lengths = recordings.lengths
-    if options.window is None:
+    if options.window is None and all(layout.size is None for layout in recordings.layouts):
         longest = int(lengths.argmax())
         if lengths[longest] > options.max_steps:
             raise DataError(
@@ -158,6 +159,39 @@ def common_rate(recordings: Recordings) -> float | None:
             f"has {recordings.rates[low]:g} Hz; resample them to one rate or give them apart"
         )
     return float(recordings.rates[known[0]])
+
+
+def common_size(recordings: Recordings, axes: Axes | None) -> Size | None:
+    """Return height and width of all images; None for series.
+
+    Raises DataError where two sizes differ, where images and series are mixed, or where they are
+    not what `axes` says.
+    """
+    first = recordings.layouts[int(recordings.layout[0])]
+    found = "CT" if first.size is None else "CHW"
+    if axes not in (None, found):
+        names = {"CT": "a series", "CHW": "an image"}
+        wanted = {"CT": "sequence", "CHW": "image"}[found]
+        raise DataError(
+            f"{recordings.ids[0]}: is {names[found]}, and this preset is for "
+            f"{names[axes or found]}; use a preset of modality {wanted}"
+        )
+    for number, layout in enumerate(recordings.layouts):
+        if layout.size == first.size:
+            continue
+        other = int(np.argmax(recordings.layout == number))
+        if first.size is None or layout.size is None:
+            raise DataError(
+                f"{recordings.ids[0]} and {recordings.ids[other]}: one is an image and one a "
+                "series; give them apart"
+            )
+        a, b = (" x ".join(map(str, size)) for size in (first.size, layout.size))
+        height, width = np.minimum(first.size, layout.size).tolist()
+        raise DataError(
+            f"{recordings.ids[0]} is {a} and {recordings.ids[other]} is {b} (height x width); set "
+            f"data.size=[{height},{width}] to resize all of them"
+        )
+    return first.size
 
 
 def window_labels(

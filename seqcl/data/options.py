@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from seqcl.data.reader import Columns
+from seqcl.batch import Axes
+from seqcl.data.reader import Colour, Columns
 
 __all__ = ["DataOptions", "Missing", "Scaling"]
 
@@ -22,6 +23,9 @@ class DataOptions:
     Raises ValueError where two options contradict each other.
     """
 
+    layout: Axes | None = None
+    """`CT`: series; `CHW`: images; None = what the files hold. Presets take it from their
+    modality."""
     reader: str | None = None
     """Name of a reader; None = by the file's suffix."""
     columns: tuple[str, ...] | None = None
@@ -49,6 +53,11 @@ class DataOptions:
     missing."""
     scaler: Scaling = "channel"
     """`channel`: statistics of the training data; `record`: of each record; `none`."""
+    size: tuple[Annotated[int, Gt(0)], Annotated[int, Gt(0)]] | None = None
+    """Height and width that images are resized to, keeping their proportions and cutting what
+    stands out on the longer side; None = they are of one size already."""
+    colour: Colour = "rgb"
+    """Channels of image files: red, green and blue; grey; or the file's own. Arrays keep theirs."""
     max_skipped: Annotated[float, Ge(0), Le(1)] = 0.05
     """Part of the files that may be unreadable before it is an error."""
 
@@ -56,6 +65,15 @@ class DataOptions:
         if self.hop is not None and self.window is None:
             raise ValueError(
                 f"hop={self.hop} has no window to move; set data.window too, or drop data.hop"
+            )
+        if self.layout == "CHW" and self.window is not None:
+            raise ValueError(
+                f"window={self.window} cuts series into steps and these are images; drop "
+                "data.window, and use data.size to resize them"
+            )
+        if self.layout == "CHW" and self.missing != "zero":
+            raise ValueError(
+                f"missing={self.missing}: an image has no missing values; drop data.missing"
             )
 
     @property
@@ -68,4 +86,6 @@ class DataOptions:
             group=self.group,
             pair=self.pair,
             delimiter=self.delimiter,
+            size=self.size,
+            colour=self.colour,
         )

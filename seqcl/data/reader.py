@@ -6,19 +6,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.batch import Entry, Label, Record
+from seqcl.batch import Axes, Entry, Label, Record, Size
 
-__all__ = ["Columns", "Reader", "default_channels", "observed_lengths"]
+__all__ = ["Colour", "Columns", "Reader", "default_channels", "observed_lengths"]
+
+
+Colour = Literal["rgb", "grey", "as_it_is"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """What a reader must pick from a file that has columns."""
+    """What a reader must pick from a file: columns, one of its splits, the form of images."""
 
     values: tuple[str, ...] | None = None
     """Channel names to keep, in this order; None = every numeric column."""
@@ -28,6 +31,12 @@ class Columns:
     pair: str | None = None
     delimiter: str | None = None
     """One character between fields; None = found from the first lines."""
+    split: str | None = None
+    """Which split of a file that holds several; None = all of them."""
+    size: Size | None = None
+    """Height and width that images are resized to; None = as they are."""
+    colour: Colour = "rgb"
+    """Channels of image files; arrays keep their own."""
 
 
 class Reader(ABC):
@@ -47,6 +56,10 @@ class Reader(ABC):
 
     Recordings of other readers are read once and kept in memory as long as they fit.
     """
+    layouts: ClassVar[tuple[Axes, ...]] = ("CT",)
+    """What it reads: series, images (each read whole, from 0 to H * W), or both."""
+    has_splits: ClassVar[bool] = False
+    """Whether a file may hold several splits, of which ``columns.split`` names one."""
 
     def __init__(self, columns: Columns = Columns()) -> None:
         self.columns = columns
@@ -62,7 +75,10 @@ class Reader(ABC):
 
     @abstractmethod
     def read(self, entry: Entry, start: int, stop: int) -> Record:
-        """Read steps `start` to `stop` of a recording: ``values`` (C, stop - start)."""
+        """Read steps `start` to `stop` of a recording: ``values`` (C, stop - start).
+
+        An image is read whole: ``values`` (C, H, W).
+        """
 
     def labels(self, entry: Entry, windows: Sequence[tuple[int, int]]) -> Sequence[Label | None]:
         """Return one label for each (start, stop) window of a recording.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.batch import Entry, Label, sorted_labels
+from seqcl.batch import Entry, Label, Size, sorted_labels
 from seqcl.data.compact import Strings
 from seqcl.data.reader import Reader
 
@@ -31,10 +31,11 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The channels of some recordings, and whether their file names them."""
+    """The channels of some recordings, whether their file names them, and an image's size."""
 
     channels: tuple[str, ...]
     named: bool
+    size: Size | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class Recordings:
             pair=self.pair(row),
             key=json.loads(self.keys[row]),
             named=layout.named,
+            size=layout.size,
         )
 
     def take(self, rows: Ints) -> Recordings:
@@ -147,9 +149,10 @@ class RecordingsBuilder:
         file = File(entry.path, reader)
         if not self._files or self._files[-1] != file:
             self._files.append(file)
+        layout = Layout(entry.channels, entry.named, entry.size)
         columns = self._columns
         columns["file"].append(len(self._files) - 1)
-        columns["layout"].append(_code(self._layouts, Layout(entry.channels, entry.named)))
+        columns["layout"].append(_code(self._layouts, layout))
         columns["length"].append(entry.length)
         columns["label"].append(_code(self._labels, entry.label))
         columns["group"].append(_code(self._groups, entry.group))

@@ -2,7 +2,8 @@
 
 Layout, format 1 (S steps of all recordings, N recordings, C channels)::
 
-    attributes   format = "seqcl-store", version = 1, rate_hz (NaN = unknown), named (0 or 1)
+    attributes   format = "seqcl-store", version = 1, rate_hz (NaN = unknown), named (0 or 1);
+                 size (2,) int, height and width, where the recordings are images
     values       (S, C) float32, uncompressed, chunks of (1,024, C); recordings end to end
     offsets      (N + 1,) int64: recording i is values[offsets[i]:offsets[i + 1]]
     channels     (C,) UTF-8
@@ -10,6 +11,7 @@ Layout, format 1 (S steps of all recordings, N recordings, C channels)::
     labels       (N,) int64, place in `classes`, -1 = none;  classes (K,) UTF-8, JSON
     groups       (N,) int64, place in `group_names`, -1 = none;  group_names (G,) UTF-8
 
+The steps of an image are its pixels, row by row.
 Time stamps, labels of steps and pair marks are not kept.
 """
 
@@ -25,7 +27,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.batch import Entry, Label, Record
+from seqcl.batch import Entry, Label, Record, Size
 from seqcl.data.hdf5 import hdf5_dataset, open_hdf5
 from seqcl.data.store_writer import (
     FORMAT,
@@ -50,7 +52,7 @@ class Store:
     that is unsafe, inconsistent or of a newer format.
 
     Attributes:
-        channels, named, rate_hz: as in `Entry`.
+        channels, named, rate_hz, size: as in `Entry`.
         offsets: (N + 1,) first step of each recording, and the end.
     """
 
@@ -60,6 +62,7 @@ class Store:
         file = self._values().file
         self.rate_hz, self.named = _read_attributes(path, file.attrs)
         self.channels = _texts(hdf5_dataset(file, "channels"))
+        self.size = _read_size(path, file.attrs)
         self.offsets: npt.NDArray[np.int64] = hdf5_dataset(file, "offsets")[:].astype(np.int64)
         self._check_shapes()
 
@@ -102,6 +105,7 @@ class Store:
                     group=groups[group] if group >= 0 else None,
                     key=row,
                     named=self.named,
+                    size=self.size,
                 )
 
     def read(self, row: int, start: int, stop: int) -> Floats:
@@ -140,6 +144,8 @@ class Store:
             fault = "channels do not fit values"
         elif not _rises(self.offsets, len(values)):
             fault = "offsets do not rise from 0 to the number of steps"
+        elif self.size is not None and (np.diff(self.offsets) != np.prod(self.size)).any():
+            fault = "offsets do not fit the size of the images"
         elif any(column.shape != (len(self),) for column in columns):
             fault = "ids, labels and groups are not one for each recording"
         elif any(column.dtype.kind != kind for column, kind in zip(columns, "Oii", strict=True)):
@@ -169,6 +175,15 @@ def _read_attributes(path: Path, attributes: h5py.AttributeManager) -> tuple[flo
     except (KeyError, TypeError, ValueError):
         raise ArtefactError(f"{path}: rate_hz or named is no number; write it again") from None
     return (None if np.isnan(rate) else rate), named
+
+
+def _read_size(path: Path, attributes: h5py.AttributeManager) -> Size | None:
+    if "size" not in attributes:
+        return None
+    size = np.asarray(attributes["size"])
+    if size.shape != (2,) or size.dtype.kind != "i" or (size < 1).any():
+        raise ArtefactError(f"{path}: size is not height and width; write the store again")
+    return int(size[0]), int(size[1])
 
 
 def _texts(dataset: h5py.Dataset) -> tuple[str, ...]:

@@ -30,8 +30,8 @@ _BLOCK_VALUES = 1 << 21
 def write_records(path: Path, records: Iterable[Record]) -> int:
     """Write a new store in place of `path`; returns the number of records.
 
-    Channels and rate are those of the first record. Raises DataError for a record of other
-    channels, or for none at all.
+    Channels, rate and, for images, size are those of the first record. Raises DataError for a
+    record of other channels or another size, or for none at all.
     """
     with _whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         return _write(file, records)
@@ -93,6 +93,8 @@ def _create(file: h5py.File, record: Record) -> None:
     rate = float("nan") if record.rate_hz is None else record.rate_hz
     named = record.channels is not None and channels != default_channels(len(channels))
     file.attrs.update({"format": FORMAT, "version": VERSION, "rate_hz": rate, "named": int(named)})
+    if record.values.ndim == 3:
+        file.attrs["size"] = np.array(record.values.shape[1:], dtype=np.int64)
     text = h5py.string_dtype()
     file.create_dataset("channels", data=list(channels), dtype=text)
     width = len(channels)
@@ -112,6 +114,7 @@ class _Writer:
     def __init__(self, file: h5py.File) -> None:
         self.file = file
         self.channels = tuple(file["channels"].asstr()[:])
+        self.size = tuple(file.attrs.get("size", ()))
         self.count = 0
         self._codes = {
             name: {text: code for code, text in enumerate(file[name].asstr()[:])}
@@ -121,12 +124,18 @@ class _Writer:
         self._values = 0
 
     def add(self, record: Record) -> None:
-        """Take one record; raises DataError where its channels are others."""
+        """Take one record; raises DataError where its channels or its size are others."""
         channels = record.channels or default_channels(len(record.values))
         if channels != self.channels or len(record.values) != len(channels):
             raise DataError(
                 f"{record.id}: has channels {', '.join(channels)}, the store has "
                 f"{', '.join(self.channels)}; select the same ones in the same order"
+            )
+        size = record.values.shape[1:] if record.values.ndim == 3 else ()
+        if size != self.size:
+            raise DataError(
+                f"{record.id}: has shape {record.values.shape}, and the store holds "
+                f"{f'images of {self.size}' if self.size else 'series'}; write a store for each"
             )
         self._pending.append(record)
         self.count += 1
@@ -139,8 +148,9 @@ class _Writer:
         records = self._pending
         if not records:
             return
-        lengths = [record.values.shape[1] for record in records]
-        steps = np.concatenate([record.values for record in records], axis=1).T
+        flat = [record.values.reshape(len(self.channels), -1) for record in records]
+        lengths = [part.shape[1] for part in flat]
+        steps = np.concatenate(flat, axis=1).T
         first = len(self.file["values"])
         labels = [None if r.label is None else json.dumps(r.label) for r in records]
         columns = {

@@ -23,7 +23,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class Values(Protocol):
-    """Reads stretches of recordings."""
+    """Reads stretches of recordings; an image is a stretch of its pixels, row by row."""
 
     def read(self, span: Span) -> Floats:
         """Return (N, C, longest): the values, NaN beyond each one's length."""
@@ -124,6 +124,8 @@ class FileValues:
         """Read; raises DataError where the file holds other than its scan promised."""
         reader, entry = self._found(recording)
         record = reader.read(entry, start, stop)
+        if entry.size is not None and record.values.shape[1:] == entry.size:
+            record = replace(record, values=record.values.reshape(len(record.values), -1))
         expected = (len(entry.channels), stop - start)
         if record.values.shape != expected:
             raise DataError(

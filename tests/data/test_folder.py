@@ -121,9 +121,9 @@ def test_labels_csv_labels_files_and_is_not_data(tmp_path: Path) -> None:
     [
         (
             "name,label\na,1\n",
-            r"labels.csv:1: header is 'name,label'; needed: file, and label, group or pair",
+            r"labels.csv:1: header is 'name,label'; needed: file, and label, group, pair or split",
         ),
-        ("file\na.csv\n", "needed: file, and label, group or pair"),
+        ("file\na.csv\n", "needed: file, and label, group, pair or split"),
         ("", "header is ''"),
         ("file,label\na.csv,1\na.csv\n", r"labels.csv:3: needs 2 fields"),
         ("file,label\na.csv,1,2\n", r"labels.csv:2: needs 2 fields"),

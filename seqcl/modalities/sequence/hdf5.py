@@ -1,4 +1,4 @@
-"""Hdf5Reader: the recordings of a seqcl store."""
+"""Hdf5Reader: the recordings of a seqcl store, series or images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from seqcl.batch import Entry, Record
+from seqcl.batch import Axes, Entry, Record
 from seqcl.data.reader import Columns, Reader
 from seqcl.data.store import Store
 from seqcl.modalities.sequence.collection import pick_channels
@@ -20,6 +20,7 @@ class Hdf5Reader(Reader):
 
     suffixes: ClassVar[tuple[str, ...]] = (".h5", ".hdf5")
     lazy: ClassVar[bool] = True
+    layouts: ClassVar[tuple[Axes, ...]] = ("CT", "CHW")
 
     def __init__(self, columns: Columns = Columns()) -> None:  # noqa: B008 - Columns is frozen
         super().__init__(columns)
@@ -37,8 +38,11 @@ class Hdf5Reader(Reader):
         """Read steps `start` to `stop` of one recording."""
         store = self._store(entry.path)
         places = pick_channels(entry.path, store.channels, self.columns.values)
+        values = store.read(int(entry.key or 0), start, stop)[list(places)]
+        if store.size is not None and stop - start == entry.length:
+            values = values.reshape(len(values), *store.size)
         return Record(
-            values=store.read(int(entry.key or 0), start, stop)[list(places)],
+            values=values,
             id=entry.id,
             label=entry.label,
             group=entry.group,
