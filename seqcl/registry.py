@@ -127,10 +127,15 @@ def registry(kind: str) -> Registry:
 
 
 _SEQ = "seqcl.modalities.sequence"
+_IMG = "seqcl.modalities.image"
 
 _BUILTIN: dict[str, dict[str, str]] = {
     "modalities": {"sequence": f"{_SEQ}.plugin:SEQUENCE"},
-    "sources": {"file": "seqcl.data.sources:FileSource", "aeon": f"{_SEQ}.aeon:AeonSource"},
+    "sources": {
+        "file": "seqcl.data.sources:FileSource",
+        "aeon": f"{_SEQ}.aeon:AeonSource",
+        "sklearn": f"{_IMG}.digits:SklearnSource",
+    },
     "readers": {
         "npz": f"{_SEQ}.arrays:NpzReader",
         "npy": f"{_SEQ}.arrays:NpyReader",
@@ -138,6 +143,8 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "hdf5": f"{_SEQ}.hdf5:Hdf5Reader",
         "ts": f"{_SEQ}.ts:TsReader",
         "ucr": f"{_SEQ}.ts:UcrReader",
+        "image": f"{_IMG}.files:ImageFileReader",
+        "image_npz": f"{_IMG}.archives:ImageNpzReader",
     },
     "frontends": {"identity": "seqcl.views.frontend:IdentityFrontend"},
     "augmentations": {

@@ -20,7 +20,8 @@ FLOORS = {
 }  # fmt: skip
 HOMES = {
     "click": {"cli"}, "rich_click": {"cli"}, "rich": {"cli"},
-    "sklearn": {"evaluation", "estimator"},
+    "sklearn": {"evaluation", "estimator", "modalities"},
+    "PIL": {"modalities", "report"},
     "h5py": {"data"},
     "aeon": {"modalities", "run"},
     "tensorboard": {"training"},

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from seqcl.errors import DataError
 
-__all__ = ["channels_first", "unit_images"]
+__all__ = ["channels_first", "check_images", "to_unit", "unit_images"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -41,35 +41,36 @@ def channels_first(where: str, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def unit_images(where: str, X: npt.NDArray[Any]) -> Floats:
-    """Return images (n, C, H, W) as float32 in [0, 1], a copy.
+    """Return images (n, C, H, W) as float32 in [0, 1], a copy; raises as `check_images`."""
+    check_images(where, X)
+    return to_unit(X)
 
-    Unsigned integers are divided by the largest value of their type, booleans are 0 and 1, floats
-    must lie in [0, 1] already. Raises DataError for any other, and where nothing is in there.
+
+def check_images(where: str, X: npt.NDArray[Any]) -> None:
+    """Raise DataError for an array (n, C, H, W) that `to_unit` cannot bring into [0, 1].
+
+    Those are types other than unsigned integers, booleans and floats, floats beyond [0, 1], NaN
+    included, and arrays without values.
     """
-    kind = X.dtype.kind
     if 0 in X.shape:
         raise DataError(f"{where} is {X.shape}: it holds no values")
-    if kind not in "fub":
+    if X.dtype.kind not in "fub":
         raise DataError(
             f"{where} is of {X.dtype}; images are uint8, uint16, bool, or float in [0, 1]"
         )
-    images = X.astype(np.float32)
-    if kind == "u":
-        images /= np.float32(np.iinfo(X.dtype).max)
-    elif kind == "f":
-        _check_range(where, images)
-    return images
-
-
-def _check_range(where: str, images: Floats) -> None:
-    """Raise DataError for values that are not in [0, 1], NaN included."""
-    for first in range(0, len(images), _BLOCK):
-        part = images[first : first + _BLOCK]
+    for first in range(0, len(X) if X.dtype.kind == "f" else 0, _BLOCK):
+        part = X[first : first + _BLOCK]
         wrong = ~((part >= 0) & (part <= 1))
         if wrong.any():
             row = int(np.argmax(wrong.any(axis=(1, 2, 3))))
-            value = part[row][wrong[row]][0]
             raise DataError(
-                f"{where}: image {first + row} holds {value:g}; floats must lie in [0, 1], and an "
-                "image has no missing values: divide by the largest possible value, or fill it"
+                f"{where}: image {first + row} holds {part[row][wrong[row]][0]:g}; floats must lie "
+                "in [0, 1], and an image has no missing values: divide by the largest possible "
+                "value, or fill it"
             )
+
+
+def to_unit(X: npt.NDArray[Any]) -> Floats:
+    """Return an array as float32, a copy, unsigned integers divided by their type's largest."""
+    values = X.astype(np.float32, order="C")
+    return values / np.float32(np.iinfo(X.dtype).max) if X.dtype.kind == "u" else values

@@ -19,9 +19,11 @@ from seqcl.modalities.sequence.numpy_files import (
     open_member,
 )
 
-__all__ = ["NpyReader", "NpzReader"]
+__all__ = ["NpyReader", "NpzReader", "array_labels", "array_texts"]
 
 Array = npt.NDArray[Any]
+
+_IMAGES = "; for images use a preset of modality image, or set data.layout=CHW"
 
 
 class NpzReader(CollectionReader):
@@ -85,7 +87,7 @@ def _collection(
     if X.ndim not in (2, 3) or X.dtype.kind not in "fiub":
         raise DataError(
             f"{path}: X is {X.shape} of {X.dtype}; needed: numbers of shape (records, channels, "
-            "steps) or (records, steps)"
+            f"steps) or (records, steps){_IMAGES if X.ndim == 4 else ''}"
         )
     X = X[:, None, :] if X.ndim == 2 else X
     if 0 in X.shape:
@@ -99,15 +101,17 @@ def _collection(
     ):
         if array is not None and array.shape != (size,):
             raise DataError(f"{path}: X is {X.shape} and {name} {array.shape}; needed: ({size},)")
-    names = None if channels is None else tuple(map(str, _texts(path, "channels", channels)))
+    names = None if channels is None else tuple(map(str, array_texts(path, "channels", channels)))
     return Collection(
         series=X,  # type: ignore[arg-type]  # iterates and indexes as (C, T) arrays
         channels=names or default_channels(width),
         named=names is not None,
         lengths=_lengths(X),
-        labels=None if y is None else _labels(path, y),
-        groups=None if groups is None else list(map(str, _texts(path, "groups", groups))),
-        pairs=None if pairs is None else [str(t) or None for t in _texts(path, "pairs", pairs)],
+        labels=None if y is None else array_labels(path, y),
+        groups=None if groups is None else list(map(str, array_texts(path, "groups", groups))),
+        pairs=None
+        if pairs is None
+        else [str(t) or None for t in array_texts(path, "pairs", pairs)],
     )
 
 
@@ -121,7 +125,7 @@ def _lengths(X: Array) -> list[int] | None:
     return [int(length) for length in lengths]
 
 
-def _labels(path: Path, y: Array) -> list[Label | None]:
+def array_labels(path: Path, y: Array) -> list[Label | None]:
     """Return whole numbers as int, NaN as None, the rest as it is."""
     if y.dtype.kind not in "fiubUS":
         raise DataError(f"{path}: y is {y.dtype}; needed: numbers or text")
@@ -134,10 +138,11 @@ def _labels(path: Path, y: Array) -> list[Label | None]:
         known = y[~np.isnan(y)]
         convert = int if np.array_equal(known, np.rint(known)) else float
         return [None if np.isnan(value) else convert(value) for value in y]
-    return _texts(path, "y", y)
+    return array_texts(path, "y", y)
 
 
-def _texts(path: Path, name: str, array: Array) -> list[Any]:
+def array_texts(path: Path, name: str, array: Array) -> list[Any]:
+    """Return what an array holds, bytes as text; raises DataError where they are not UTF-8."""
     try:
         texts = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
     except UnicodeDecodeError as error:

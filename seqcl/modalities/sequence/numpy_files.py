@@ -5,6 +5,7 @@ A header is held against the bytes that follow it before any memory is taken.
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -47,9 +48,12 @@ def open_array(path: Path) -> Array:
         return _map(path, header, file.tell())
 
 
-def open_archive(path: Path) -> zipfile.ZipFile:
-    """Open an ``.npz`` file; raises ArtefactError for a pickle under its name."""
-    with path.open("rb") as file:
+def open_archive(path: Path, data: bytes | None = None) -> zipfile.ZipFile:
+    """Open an ``.npz`` file, or the `data` that were unpacked from `path`.
+
+    Raises ArtefactError for a pickle under its name.
+    """
+    with path.open("rb") if data is None else io.BytesIO(data) as file:
         start = file.read(2)
     if start[:1] == b"\x80":
         raise ArtefactError(
@@ -57,18 +61,19 @@ def open_archive(path: Path) -> zipfile.ZipFile:
         )
     if start != b"PK":
         raise DataError(f"{path}: is no .npz archive; save the arrays with np.savez")
-    return zipfile.ZipFile(path)
+    return zipfile.ZipFile(path if data is None else io.BytesIO(data))
 
 
 def open_member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
-    """Return one array of an archive: mapped if it is stored, else unpacked."""
+    """Return one array of an archive: mapped if it is stored in a file, else unpacked."""
     info = archive.getinfo(f"{name}.npy")
     is_stored = info.compress_type == zipfile.ZIP_STORED
+    is_mapped = is_stored and archive.filename is not None
     if not is_stored:
         _refuse_too_large(f"{path}: array {name!r}", info.compress_size, info.file_size)
     with archive.open(info) as file:
         header = _read_header(path, name, file, info.file_size)
-        if is_stored:
+        if is_mapped:
             return _map(path, header, _first_byte(path, info) + file.tell())
         flat = np.frombuffer(file.read(), dtype=header.dtype)
     return flat.reshape(header.shape, order="F" if header.fortran else "C")
