@@ -130,7 +130,7 @@ _SEQ = "seqcl.modalities.sequence"
 _IMG = "seqcl.modalities.image"
 
 _BUILTIN: dict[str, dict[str, str]] = {
-    "modalities": {"sequence": f"{_SEQ}.plugin:SEQUENCE"},
+    "modalities": {"sequence": f"{_SEQ}.plugin:SEQUENCE", "image": f"{_IMG}.plugin:IMAGE"},
     "sources": {
         "file": "seqcl.data.sources:FileSource",
         "aeon": f"{_SEQ}.aeon:AeonSource",
@@ -146,7 +146,10 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "image": f"{_IMG}.files:ImageFileReader",
         "image_npz": f"{_IMG}.archives:ImageNpzReader",
     },
-    "frontends": {"identity": "seqcl.views.frontend:IdentityFrontend"},
+    "frontends": {
+        "identity": "seqcl.views.frontend:IdentityFrontend",
+        "standardise": f"{_IMG}.frontend:Standardise",
+    },
     "augmentations": {
         "crop": "seqcl.views.resampling:Crop",
         "speed": "seqcl.views.resampling:Speed",
@@ -161,6 +164,13 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "scale": "seqcl.views.amplitude:Scale",
         "offset": "seqcl.views.amplitude:Offset",
         "magnitude_warp": "seqcl.views.amplitude:MagnitudeWarp",
+        "resized_crop": f"{_IMG}.crop:ResizedCrop",
+        "colour_distortion": f"{_IMG}.colour:ColourDistortion",
+        "grayscale": f"{_IMG}.colour:Grayscale",
+        "solarise": f"{_IMG}.colour:Solarise",
+        "gaussian_blur": f"{_IMG}.filters:GaussianBlur",
+        "sobel": f"{_IMG}.filters:Sobel",
+        "cutout": f"{_IMG}.cutout:Cutout",
     },
     "views": {
         "independent": "seqcl.views.independent:Independent",
@@ -170,6 +180,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "neighbourhood": "seqcl.views.neighbourhood:Neighbourhood",
         "sub_series": "seqcl.views.sub_series:SubSeries",
         "weak_strong": "seqcl.views.weak_strong:WeakStrong",
+        "image_multi_crop": f"{_IMG}.multi_crop:ImageMultiCrop",
     },
     "encoders": {
         "conv1d": "seqcl.encoders.conv1d:Conv1d",
@@ -179,6 +190,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "resnet1d": "seqcl.encoders.resnet1d:ResNet1d",
         "transformer": "seqcl.encoders.transformer:Transformer",
         "time_frequency": "seqcl.encoders.time_frequency:TimeFrequency",
+        "resnet2d": "seqcl.encoders.resnet2d:ResNet2d",
     },
     "poolings": {
         "mean": "seqcl.encoders.pooling:MeanPool",
@@ -254,6 +266,8 @@ _BUILTIN: dict[str, dict[str, str]] = {
     "baselines": {
         "raw": f"{_SEQ}.baselines:Raw",
         "minirocket": f"{_SEQ}.baselines:MiniRocket",
+        "pixels": f"{_IMG}.baselines:Pixels",
+        "colour_histogram": f"{_IMG}.baselines:ColourHistogram",
     },
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 EXPECTED = {
     "needs a CUDA device": 0 if torch.cuda.is_available() else 3,
     "may read everything (root)": 1 if os.geteuid() == 0 else 0,
+    "torchvision": 0 if find_spec("torchvision") else 6,
     "SEQCL_DATA": 0 if os.environ.get("SEQCL_DATA") else 17,
 }
 """Reason of a skip, and how many tests have it in a run of the whole suite on this machine."""

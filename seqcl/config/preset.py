@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -142,6 +142,7 @@ def resolve_preset(tree: Mapping[str, Any], where: str) -> Preset:
             checked = resolve_options(shape, tree.get(name) or {}, name, faults)
             parts[name] = None if checked is None else shape(**checked)
     parts["modality"] = _modality(tree.get("modality"), faults)
+    _check_layouts(parts, faults)
     messages = faults.messages()
     if messages:
         raise PresetError([f"{where}: {message}" for message in messages])
@@ -186,6 +187,36 @@ def _modality(raw: Any, faults: Faults) -> Modality | None:
     return found
 
 
+def _check_layouts(parts: Mapping[str, Any], faults: Faults) -> None:
+    """Add a fault for each component that does not take what the modality gives."""
+    modality = parts["modality"]
+    if modality is None:
+        return
+    for section in ("frontend", "views", "encoder", "embedding"):
+        for spec in _specs(parts[section]):
+            found = registry(spec.kind)[spec.name]
+            layouts = getattr(found, "layouts", (modality.layout,))
+            if modality.layout not in layouts:
+                table = registry(spec.kind)
+                fit = [n for n in table if modality.layout in getattr(table[n], "layouts", ())]
+                faults.add(
+                    section,
+                    f"{spec.name} is not made for modality {modality.name}. Those that are: "
+                    f"{', '.join(fit)}",
+                )
+
+
+def _specs(value: Any) -> Iterator[Spec[Any]]:
+    """Yield a component and the components among its options."""
+    if isinstance(value, Spec):
+        yield value
+        for option in value.options.values():
+            yield from _specs(option)
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _specs(item)
+
+
 def _with_modality_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Fill sections that the preset leaves to its modality."""
     name = tree.get("modality")
@@ -200,8 +231,8 @@ def _with_modality_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
     }
     filled = {**{key: value for key, value in defaults.items() if value}, **tree}
     data = filled.get("data") or {}
-    if isinstance(data, Mapping) and "scaler" not in data:
-        filled["data"] = {"scaler": modality.scaler, **data}
+    if isinstance(data, Mapping):
+        filled["data"] = {"layout": modality.layout, "scaler": modality.scaler, **data}
     return filled
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from seqcl.batch import Batch, Encoded
+from seqcl.batch import Axes, Batch, Encoded
 from seqcl.encoders.pooling import Pooling
 from seqcl.rng import Rng
 
@@ -18,6 +18,7 @@ __all__ = ["Encoder", "masked", "stride_mask"]
 class Encoder(nn.Module, ABC):
     """Maps (B, C, T) to `pooled` (B, out_dim) and `local` (B, local_dim, T').
 
+    An encoder of images maps (B, C, H, W), and T' is H' * W' with H' = ceil(H / stride), row-major.
     A subclass writes `features`; the base masks, pools and returns. Contract: values in masked
     steps, or more padding, change `pooled` by less than 1e-5. So every layer that mixes steps
     must zero the masked ones before it, and no statistic may run over them.
@@ -29,6 +30,10 @@ class Encoder(nn.Module, ABC):
     """
 
     kind: ClassVar[str] = "encoders"
+    layouts: ClassVar[tuple[Axes, ...]] = ("CT",)
+    """What it encodes: series or images."""
+    min_batch: int = 1
+    """Records below which training raises ValueError."""
     trainable: ClassVar[bool] = True
     autocast: ClassVar[bool] = True
     """Whether the encoder may run under bfloat16 autocast."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from seqcl.batch import Embeddings
+from seqcl.batch import Axes, Embeddings
 from seqcl.data.dataset import Dataset
 from seqcl.errors import DataError
 
@@ -19,8 +19,7 @@ class Modality:
     """The defaults that a preset starts from; everything in it can be set otherwise."""
 
     name: str
-    layout: Literal["CT", "CHW"]
-    """Axes of a record: channels and steps, or channels, height and width."""
+    layout: Axes
     reader: str | None = None
     """Reader of every file; None = by the file's suffix."""
     frontend: str

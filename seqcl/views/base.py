@@ -1,7 +1,7 @@
 """Augmentation, Frontend and ViewGenerator: what turns a batch into views.
 
-Axes: B records, C channels, T steps. Masked steps (padding, gaps) never reach a real step, and
-come out of every augmentation as 0.
+Axes: B records, C channels, T steps, or H and W for images. Masked steps (padding, gaps) never
+reach a real step, and come out of every augmentation as 0.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from seqcl.batch import Batch
+from seqcl.batch import Axes, Batch
 from seqcl.rng import Rng
 
 __all__ = [
@@ -42,6 +42,8 @@ class Augmentation(ABC):
     """
 
     kind: ClassVar[str] = "augmentations"
+    layouts: ClassVar[tuple[Axes, ...]] = ("CT",)
+    """What it augments: series, images, or both."""
 
     p: Annotated[float, Ge(0), Le(1)] = 1.0
     """Probability that a record is changed at all."""
@@ -103,6 +105,8 @@ class Frontend(nn.Module, ABC):
     """A deterministic transform with no learnt parameters, e.g. a log-mel spectrogram."""
 
     kind: ClassVar[str] = "frontends"
+    layouts: ClassVar[tuple[Axes, ...]] = ("CT",)
+    """What it takes: series, images, or both."""
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
@@ -115,6 +119,10 @@ class Frontend(nn.Module, ABC):
     def forward(self, batch: Batch) -> Batch:
         """Transform a batch; may change C and T, never B."""
 
+    def picture(self, values: Tensor) -> Tensor:
+        """Return values that it gave in the form in which a person should see them."""
+        return values
+
 
 class ViewGenerator(ABC):
     """Makes the views of a batch around a front end.
@@ -124,6 +132,8 @@ class ViewGenerator(ABC):
     """
 
     kind: ClassVar[str] = "views"
+    layouts: ClassVar[tuple[Axes, ...]] = ("CT",)
+    """What it makes views of: series, images, or both."""
     extra_steps: int = 0
     """How many steps longer than a window the dataset must read (neighbouring windows)."""
     aligned: ClassVar[bool] = False

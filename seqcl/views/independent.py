@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 
-from seqcl.batch import Batch
+from seqcl.batch import Axes, Batch
 from seqcl.registry import Spec
 from seqcl.rng import Rng
 from seqcl.views.base import Augmentation, Frontend, ViewGenerator
@@ -16,13 +16,15 @@ __all__ = ["Independent"]
 
 
 class Independent(ViewGenerator):
-    """Views that differ by their draws alone, all of the records' T steps.
+    """Views that differ by their draws alone, all of the records' T steps or pixels.
 
     Args:
         views: how many.
         before: augmentations before the front end.
         after: augmentations after the front end; without any `before` it runs once for all views.
     """
+
+    layouts: ClassVar[tuple[Axes, ...]] = ("CT", "CHW")
 
     def __init__(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from seqcl.batch import Batch
+from typing import ClassVar
+
+from seqcl.batch import Axes, Batch
 from seqcl.registry import Spec
 from seqcl.rng import Rng
 from seqcl.views.base import Augmentation, Frontend, ViewGenerator
@@ -12,7 +14,7 @@ __all__ = ["WeakStrong"]
 
 
 class WeakStrong(ViewGenerator):
-    """Two views of all the records' T steps, each with augmentations of its own.
+    """Two views of all the records' T steps or pixels, each with augmentations of its own.
 
     Without `weak` ones, the first view is the record as it is (TF-C).
 
@@ -22,6 +24,8 @@ class WeakStrong(ViewGenerator):
         before: augmentations of both views, ahead of these.
         after: augmentations of both views, after the front end.
     """
+
+    layouts: ClassVar[tuple[Axes, ...]] = ("CT", "CHW")
 
     def __init__(
         self,

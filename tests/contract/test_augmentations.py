@@ -16,9 +16,14 @@ from seqcl.rng import Rng
 from seqcl.views.base import Augmentation, real_steps
 from seqcl.views.resample import Resampling
 
-NAMES = tuple(registry("augmentations"))
+
+def names(layout: str) -> list[str]:
+    table = registry("augmentations")
+    return [name for name in table if layout in table[name].layouts]
+
+
+SERIES = names("CT")
 DTYPES = (torch.float32, torch.bfloat16)
-TINY = ((1, 1, 8), (1, 1, 1), (2, 1, 2), (3, 4, 8))
 
 
 def build(name: str, **options: float) -> Augmentation:
@@ -35,6 +40,11 @@ def dense(rows: int = 6, channels: int = 3, steps: int = 40, dtype=torch.float32
     )
 
 
+def images(rows: int = 6, channels: int = 3, size=(10, 8), dtype=torch.float32) -> Batch:
+    values = torch.rand(rows, channels, *size, generator=torch.Generator().manual_seed(0))
+    return replace(dense(rows, 1, 1), values=values.to(dtype))
+
+
 def ragged(dtype=torch.float32) -> Batch:
     """Unequal lengths, one gap of three steps in every record but the last two."""
     batch = dense(steps=40, dtype=dtype)
@@ -44,6 +54,14 @@ def ragged(dtype=torch.float32) -> Batch:
     mask[:4, 12:15] = False
     values = batch.values * mask[:, None]
     return replace(batch, values=values, lengths=lengths, host_lengths=host, mask=mask)
+
+
+WHOLE = [(name, dense) for name in SERIES] + [(name, images) for name in names("CHW")]
+KINDS = WHOLE + [(name, ragged) for name in SERIES]
+TINY = {
+    dense: ((1, 1, 8), (1, 1, 1), (2, 1, 2), (3, 4, 8)),
+    images: ((1, 1, (8, 8)), (1, 1, (1, 1)), (2, 3, (2, 5)), (3, 3, (8, 4))),
+}
 
 
 def same(a: Tensor | None, b: Tensor | None) -> bool:
@@ -65,21 +83,23 @@ class Syncs(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=SERIES)
 def augmentation(request) -> Augmentation:
     return build(request.param)
 
 
-def test_it_builds_with_defaults_and_survives_a_pickle(augmentation):
+@pytest.mark.parametrize(("name", "make"), WHOLE)
+def test_it_builds_with_defaults_and_survives_a_pickle(name, make):
+    augmentation = build(name)
     assert isinstance(augmentation, Augmentation)
     assert pickle.loads(pickle.dumps(augmentation)) == augmentation
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("make", [dense, ragged])
-def test_shape_dtype_and_the_other_fields_stay(augmentation, make, dtype):
+@pytest.mark.parametrize(("name", "make"), KINDS)
+def test_shape_dtype_and_the_other_fields_stay(name, make, dtype):
     batch = make(dtype=dtype)
-    out = augmentation(batch, Rng(0))
+    out = build(name)(batch, Rng(0))
     assert out.values.shape == batch.values.shape
     assert out.values.dtype == dtype
     assert out.values.isfinite().all()
@@ -89,16 +109,18 @@ def test_shape_dtype_and_the_other_fields_stay(augmentation, make, dtype):
     assert (out.mask is None) == (batch.mask is None)
 
 
-def test_equal_keys_give_equal_results_and_other_keys_other_ones(augmentation):
-    batch = dense()
+@pytest.mark.parametrize(("name", "make"), WHOLE)
+def test_equal_keys_give_equal_results_and_other_keys_other_ones(name, make):
+    augmentation, batch = build(name), make()
     first = augmentation(batch, Rng(0, 1))
     assert torch.equal(first.values, augmentation(batch, Rng(0, 1)).values)
     others = [augmentation(batch, Rng(0, key)).values for key in range(2, 6)]
     assert any(not torch.equal(first.values, other) for other in others)
 
 
-def test_a_draw_replays_from_its_parameters(augmentation):
-    batch = ragged()
+@pytest.mark.parametrize(("name", "make"), KINDS)
+def test_a_draw_replays_from_its_parameters(name, make):
+    augmentation, batch = build(name), make()
     params = augmentation.sample(batch, Rng(3))
     first, second = augmentation.apply(batch, params), augmentation.apply(batch, params)
     assert torch.equal(first.values, second.values)
@@ -106,18 +128,17 @@ def test_a_draw_replays_from_its_parameters(augmentation):
     assert same(first.mask, second.mask)
 
 
-@pytest.mark.parametrize("make", [dense, ragged])
-def test_the_input_is_untouched(augmentation, make):
+@pytest.mark.parametrize(("name", "make"), KINDS)
+def test_the_input_is_untouched(name, make):
     batch, copy = make(), make()
-    augmentation(batch, Rng(0))
+    build(name)(batch, Rng(0))
     assert torch.equal(batch.values, copy.values)
     assert same(batch.mask, copy.mask)
     assert same(batch.lengths, copy.lengths)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("make", [dense, ragged])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "make"), KINDS)
 def test_probability_zero_is_the_identity_bit_for_bit(name, make, dtype):
     batch = make(dtype=dtype)
     out = build(name, p=0.0)(batch, Rng(0))
@@ -125,9 +146,9 @@ def test_probability_zero_is_the_identity_bit_for_bit(name, make, dtype):
     assert same(out.mask, batch.mask)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_p_decides_who_is_changed_and_never_how(name):
-    batch = dense(rows=32)
+@pytest.mark.parametrize(("name", "make"), WHOLE)
+def test_p_decides_who_is_changed_and_never_how(name, make):
+    batch = make(rows=32)
     half, always = build(name, p=0.5), build(name, p=1.0)
     chosen = half.sample(batch, Rng(0))["chosen"]
     assert 0 < int(chosen.sum()) < 32
@@ -138,7 +159,7 @@ def test_p_decides_who_is_changed_and_never_how(name):
 
 @pytest.mark.parametrize("garbage", [float("nan"), float("inf"), 1e30])
 @pytest.mark.parametrize("p", [1.0, 0.5])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SERIES)
 def test_what_masked_steps_hold_reaches_no_real_step(name, p, garbage):
     batch, augmentation = ragged(), build(name, p=p)
     spoilt = batch.with_values(batch.values.masked_fill(~batch.mask[:, None], garbage))
@@ -167,33 +188,37 @@ def test_missing_steps_stay_masked(augmentation):
     assert not augmentation(nothing, Rng(2)).mask.any()
 
 
-def test_records_have_parameters_of_their_own(augmentation):
-    one = dense(rows=1, channels=4)
-    batch = Batch(one.values.expand(16, -1, -1), torch.arange(16))
-    out = augmentation(batch, Rng(0)).values
+@pytest.mark.parametrize(("name", "make"), WHOLE)
+def test_records_have_parameters_of_their_own(name, make):
+    one = make(rows=1)
+    batch = Batch(one.values.expand(16, *one.values.shape[1:]), torch.arange(16))
+    out = build(name)(batch, Rng(0)).values
     assert len(out.unique(dim=0)) > 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", TINY)
-def test_the_smallest_batches_pass(augmentation, shape, dtype):
-    batch = dense(*shape, dtype=dtype)
-    for key in range(5):
-        out = augmentation(batch, Rng(key)).values
-        assert out.shape == shape
-        assert out.isfinite().all()
+@pytest.mark.parametrize(("name", "make"), WHOLE)
+def test_the_smallest_batches_pass(name, make, dtype):
+    augmentation = build(name)
+    for shape in TINY[make]:
+        batch = make(*shape, dtype=dtype)
+        for key in range(5):
+            out = augmentation(batch, Rng(key)).values
+            assert out.shape == batch.values.shape
+            assert out.isfinite().all()
 
 
-@pytest.mark.parametrize("make", [dense, ragged])
-def test_nothing_waits_for_the_device(augmentation, make):
-    batch, rng = make(), Rng(0)
+@pytest.mark.parametrize(("name", "make"), KINDS)
+def test_nothing_waits_for_the_device(name, make):
+    augmentation, batch, rng = build(name), make(), Rng(0)
     with Syncs() as syncs:
         augmentation(batch, rng)
     assert syncs.found == []
 
 
-def test_two_processes_draw_what_one_would(augmentation):
-    batch = dense(rows=8)
+@pytest.mark.parametrize(("name", "make"), WHOLE)
+def test_two_processes_draw_what_one_would(name, make):
+    augmentation, batch = build(name), make(rows=8)
     whole = augmentation(batch, Rng(5)).values
     halves = [
         augmentation(batch[rank * 4 : rank * 4 + 4], Rng(5, rank=rank, world=2)).values
@@ -208,3 +233,9 @@ def test_real_steps_come_from_the_mask_or_the_lengths():
     assert real_steps(batch) is batch.mask
     from_lengths = real_steps(replace(batch, mask=None))
     assert from_lengths.sum(1).tolist() == list(batch.host_lengths)
+
+
+@pytest.mark.parametrize("name", names("CHW"))
+def test_images_stay_within_zero_and_one(name):
+    out = build(name, p=1.0)(images(rows=16), Rng(0)).values
+    assert 0 <= out.min() <= out.max() <= 1

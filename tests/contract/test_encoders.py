@@ -16,9 +16,11 @@ from seqcl.encoders.base import Encoder
 from seqcl.registry import registry
 from seqcl.rng import Rng
 
-NAMES = sorted(registry("encoders"))
+ALL = sorted(registry("encoders"))
+NAMES = [name for name in ALL if "CT" in registry("encoders")[name].layouts]
+IMAGES = [name for name in ALL if "CHW" in registry("encoders")[name].layouts]
 TRAINABLE = [name for name in NAMES if registry("encoders")[name].trainable]
-AUTOCAST = [name for name in NAMES if registry("encoders")[name].autocast]
+AUTOCAST = [name for name in ALL if registry("encoders")[name].autocast]
 TOLERANCE = 1e-5
 """What the contract allows; other batch shapes already change the last bits of a product."""
 
@@ -29,10 +31,22 @@ def series(rows: int, channels: int, steps: int, seed: int = 1) -> Batch:
     return Batch(values=values / (1 + values.std(correction=0)), ids=torch.arange(rows))
 
 
+def pictures(rows: int, channels: int, size: tuple[int, int], seed: int = 1) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(rows, channels, *size, generator=generator)
+    return Batch(values=values, ids=torch.arange(rows))
+
+
+def records(name: str, rows: int, seed: int = 1) -> Batch:
+    """Return what the encoder takes: 2 channels of 30 steps, or of 14 x 9 pixels."""
+    return pictures(rows, 2, (14, 9), seed) if name in IMAGES else series(rows, 2, 30, seed)
+
+
 def build(name: str, channels: int = 2, seed: int = 0) -> Encoder:
     torch.manual_seed(seed)
     encoder: Encoder = registry("encoders")[name](channels)
-    encoder.prepare(series(8, channels, 40), Rng(seed))
+    sample = pictures(8, channels, (9, 7)) if name in IMAGES else series(8, channels, 40)
+    encoder.prepare(sample, Rng(seed))
     return encoder
 
 
@@ -98,7 +112,48 @@ def test_gives_the_shapes_that_it_declares(name: str, rows: int, channels: int, 
     assert encoder.out_dim == encoder.pooling.out_dim
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize(
+    ("rows", "channels", "size"),
+    [(1, 1, (1, 1)), (3, 2, (3, 5)), (2, 3, (33, 16)), (2, 1, (64, 64))],
+)
+def test_an_image_gives_the_shapes_that_it_declares(
+    name: str, rows: int, channels: int, size: tuple[int, int]
+) -> None:
+    encoder, batch = build(name, channels).eval(), pictures(rows, channels, size)
+    encoded = encoder(batch, local=True)
+    height, width = (ceil(side / encoder.stride) for side in size)
+    assert encoded.pooled.shape == (rows, encoder.out_dim)
+    assert encoded.local.shape == (rows, encoder.local_dim, height * width)
+    assert encoded.mask is None
+    assert encoded.view is batch
+    assert encoder(batch).local is None
+    assert encoder.in_channels == channels
+    assert encoder.out_dim == encoder.pooling.out_dim
+    assert not encoder.embeds_steps
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_local_features_of_an_image_stand_in_row_major_order(name: str) -> None:
+    encoder, size = build(name).eval(), (10 * 32, 6 * 32)
+    batch = pictures(1, 2, size)
+    spot = batch.values.clone()
+    spot[..., : size[0] // 2, :] += 5.0
+    changed = encoder(batch.with_values(spot), local=True).local - encoder(batch, local=True).local
+    rows = changed.abs().sum(1).view(ceil(size[0] / encoder.stride), -1).mean(1)
+    assert rows[: len(rows) // 3].min() > 3 * rows[-len(rows) // 3 :].max()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_too_few_records_are_a_value_error_in_training(name: str) -> None:
+    encoder = build(name)
+    assert encoder(records(name, encoder.min_batch)).pooled.isfinite().all()
+    if encoder.min_batch > 1:
+        with pytest.raises(ValueError, match=f"at least {encoder.min_batch}"):
+            encoder(records(name, encoder.min_batch - 1))
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_defaults_have_at_most_a_million_parameters(name: str) -> None:
     assert sum(parameter.numel() for parameter in build(name, 9).parameters()) <= 1_000_000
 
@@ -149,9 +204,9 @@ def test_a_padded_record_equals_itself_alone_without_a_mask(name: str) -> None:
         assert difference(encoder(alone).pooled, together[row : row + 1]) < TOLERANCE
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_a_record_does_not_depend_on_the_others_of_its_batch(name: str) -> None:
-    encoder, batch = build(name).eval(), series(5, 2, 30)
+    encoder, batch = build(name).eval(), records(name, 5)
     assert difference(encoder(batch[1:3]).pooled, encoder(batch).pooled[1:3]) < TOLERANCE
 
 
@@ -178,27 +233,29 @@ def test_a_mask_of_all_true_equals_no_mask_and_costs_more(name: str) -> None:
     assert fast.count < full.count
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_the_same_seed_gives_the_same_result_and_eval_repeats_it(name: str) -> None:
-    encoder, batch = build(name).eval(), series(3, 2, 22)
+    encoder, batch = build(name).eval(), records(name, 3)
     pooled = encoder(batch).pooled
     assert torch.equal(encoder(batch).pooled, pooled)
     assert torch.equal(build(name).eval()(batch).pooled, pooled)
     assert not torch.equal(build(name, seed=1).eval()(batch).pooled, pooled)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_input_is_untouched(name: str) -> None:
-    batch = with_gaps(with_lengths(series(2, 2, 40), (40, 21), 3.0), 5.0)
-    before = batch.values.clone(), batch.mask.clone()
+    batch = records(name, 2)
+    if name in NAMES:
+        batch = with_gaps(with_lengths(series(2, 2, 40), (40, 21), 3.0), 5.0)
+    before = batch.values.clone(), None if batch.mask is None else batch.mask.clone()
     build(name)(batch, local=True)
     assert torch.equal(batch.values, before[0])
-    assert torch.equal(batch.mask, before[1])
+    assert before[1] is None or torch.equal(batch.mask, before[1])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_pickles_and_its_weights_survive_safetensors_bit_for_bit(name: str) -> None:
-    encoder, batch = build(name), series(3, 2, 22)
+    encoder, batch = build(name), records(name, 3)
     expected = encoder.eval()(batch).pooled
     other = build(name, seed=1).eval()
     other.load_state_dict(load(save(encoder.state_dict())))
@@ -208,7 +265,9 @@ def test_pickles_and_its_weights_survive_safetensors_bit_for_bit(name: str) -> N
 
 @pytest.mark.parametrize("name", AUTOCAST)
 def test_bfloat16_autocast_pools_in_float32_close_to_full_precision(name: str) -> None:
-    encoder, batch = build(name), with_lengths(series(4, 2, 40), (40, 9, 22, 31))
+    encoder, batch = build(name), records(name, 4)
+    if name in NAMES:
+        batch = with_lengths(series(4, 2, 40), (40, 9, 22, 31))
     with torch.autocast("cpu", torch.bfloat16):
         pooled = encoder(batch).pooled
         pooled.square().mean().backward()
@@ -217,3 +276,14 @@ def test_bfloat16_autocast_pools_in_float32_close_to_full_precision(name: str) -
     # 8 bits give 0.4 % a layer; a dozen layers one after another stay within 3 %.
     assert (pooled - full).norm() < 0.03 * full.norm()
     assert all(p.grad is None or p.grad.isfinite().all() for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_every_parameter_learns_from_images(name: str) -> None:
+    encoder = build(name)
+    pooled = encoder(pictures(8, 2, (24, 24))).pooled
+    (pooled * torch.randn_like(pooled)).sum().backward()
+    for part, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, part
+        assert parameter.grad.isfinite().all(), part
+        assert parameter.grad.norm() > 1e-5, part

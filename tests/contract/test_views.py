@@ -15,7 +15,9 @@ from seqcl.rng import Rng
 from seqcl.views.base import Frontend, ViewGenerator
 from seqcl.views.frontend import IdentityFrontend
 
-NAMES = tuple(registry("views"))
+ALL = tuple(registry("views"))
+NAMES = tuple(name for name in ALL if "CT" in registry("views")[name].layouts)
+IMAGES = tuple(name for name in ALL if "CHW" in registry("views")[name].layouts)
 DTYPES = (torch.float32, torch.bfloat16)
 JITTER = Spec("augmentations", "jitter")
 SCALE = Spec("augmentations", "scale")
@@ -48,6 +50,11 @@ def dense(rows: int = 6, channels: int = 3, steps: int = 48, dtype=torch.float32
     return Batch(values.to(dtype), torch.arange(rows) + 10, labels=torch.arange(rows))
 
 
+def images(rows: int = 6, channels: int = 3, size=(20, 12), dtype=torch.float32) -> Batch:
+    values = torch.rand(rows, channels, *size, generator=torch.Generator().manual_seed(0))
+    return replace(dense(rows, 1, 1), values=values.to(dtype))
+
+
 def ragged(dtype=torch.float32) -> Batch:
     batch = dense(dtype=dtype)
     lengths = torch.tensor(HOST)
@@ -55,6 +62,10 @@ def ragged(dtype=torch.float32) -> Batch:
     mask[:3, 12:15] = False
     values = batch.values * mask[:, None]
     return replace(batch, values=values, lengths=lengths, host_lengths=HOST, mask=mask)
+
+
+WHOLE = [(name, dense) for name in NAMES] + [(name, images) for name in IMAGES]
+CHANGES = {dense: JITTER, images: Spec("augmentations", "resized_crop")}
 
 
 @pytest.fixture(params=NAMES)
@@ -72,9 +83,10 @@ def frontend() -> Frontend:
     return IdentityFrontend(3)
 
 
-def test_it_builds_with_defaults_and_survives_a_pickle(name, frontend):
+@pytest.mark.parametrize(("name", "make"), WHOLE)
+def test_it_builds_with_defaults_and_survives_a_pickle(name, make):
     generator = pickle.loads(pickle.dumps(registry("views")[name]()))
-    views = generator(dense(), frontend, Rng(0))
+    views = generator(make(), IdentityFrontend(3), Rng(0))
     assert isinstance(generator, ViewGenerator)
     assert generator.extra_steps >= 0
     assert len(views) >= 2
@@ -93,16 +105,20 @@ def test_views_hold_the_records_in_order(generator, frontend, make, dtype):
         assert view.values.isfinite().all()
 
 
-def test_equal_keys_give_equal_views_and_other_keys_other_ones(generator, frontend):
-    batch = dense()
+@pytest.mark.parametrize(("name", "make"), WHOLE)
+def test_equal_keys_give_equal_views_and_other_keys_other_ones(name, make):
+    batch, frontend = make(), IdentityFrontend(3)
+    generator = registry("views")[name](before=(CHANGES[make],))
     once, again = generator(batch, frontend, Rng(0, 1)), generator(batch, frontend, Rng(0, 1))
     assert all(torch.equal(a.values, b.values) for a, b in zip(once, again, strict=True))
     other = generator(batch, frontend, Rng(0, 2))
     assert all(not torch.equal(a.values, b.values) for a, b in zip(once, other, strict=True))
 
 
-def test_no_two_views_are_the_same(generator, frontend):
-    views = generator(dense(), frontend, Rng(0))
+@pytest.mark.parametrize(("name", "make"), WHOLE)
+def test_no_two_views_are_the_same(name, make):
+    generator = registry("views")[name](before=(CHANGES[make],))
+    views = generator(make(), IdentityFrontend(3), Rng(0))
     for index, view in enumerate(views):
         assert not any(torch.equal(view.values, other.values) for other in views[:index])
 
@@ -170,8 +186,10 @@ def test_nothing_waits_for_the_device(generator, frontend, make):
     assert waits.found == []
 
 
-def test_two_processes_make_the_views_that_one_would(generator, frontend):
-    batch = dense(rows=8)
+@pytest.mark.parametrize(("name", "make"), WHOLE)
+def test_two_processes_make_the_views_that_one_would(name, make):
+    batch, frontend = make(rows=8), IdentityFrontend(3)
+    generator = registry("views")[name](before=(CHANGES[make],))
     whole = generator(batch, frontend, Rng(5))
     halves = [
         generator(batch[rank * 4 : rank * 4 + 4], frontend, Rng(5, rank=rank, world=2))
@@ -201,3 +219,31 @@ def test_an_augmentation_at_the_end_leaves_the_other_draws_alone(name, frontend)
         ratio = long.values / short.values
         # One factor per channel: what remains is rounding, largest where the value is smallest.
         assert (ratio.amax(2) - ratio.amin(2)).max() < 1e-4
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", IMAGES)
+def test_views_of_images_hold_the_records_in_order_and_nothing_waits(name, dtype):
+    batch, copy, rng = images(dtype=dtype), images(dtype=dtype), Rng(0)
+    generator = registry("views")[name](before=(CHANGES[images],))
+    with Waits() as waits:
+        views = generator(batch, IdentityFrontend(3), rng)
+    assert waits.found == []
+    assert torch.equal(batch.values, copy.values)
+    for view in views:
+        assert torch.equal(view.ids, batch.ids)
+        assert torch.equal(view.labels, batch.labels)
+        assert view.values.shape[:2] == batch.values.shape[:2]
+        assert view.values.dtype == dtype
+        assert 0 <= view.values.min() <= view.values.max() <= 1
+        assert view.mask is view.lengths is view.start is None
+
+
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("shape", [(1, 1, (8, 8)), (2, 1, (1, 1)), (3, 4, (5, 2))])
+def test_the_smallest_images_pass(name, shape):
+    for key in range(10):
+        for view in registry("views")[name]()(images(*shape), IdentityFrontend(shape[1]), Rng(key)):
+            assert view.values.shape[:2] == shape[:2]
+            assert min(view.values.shape[2:]) >= 1
+            assert view.values.isfinite().all()

@@ -128,7 +128,10 @@ def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
         ({"Z": np.zeros(3)}, "holds no images: no array 'X'"),
         ({"a_blob": np.zeros(9, np.uint8)}, "has a_blob but no a_off"),
         ({"a_blob": np.zeros(9), "a_off": [0, 9]}, "a_blob is .* needed: bytes"),
-        ({"a_blob": np.zeros(9, np.uint8), "a_off": [0, 99]}, "a_off does not rise from 0 to the 9"),
+        (
+            {"a_blob": np.zeros(9, np.uint8), "a_off": [0, 99]},
+            "a_off does not rise from 0 to the 9",
+        ),
         ({"a_blob": np.zeros(9, np.uint8), "a_off": [5, 2]}, "a_off does not rise"),
         ({"a_blob": np.zeros(9, np.uint8), "a_off": [0, 9]}, "none of the 1 images of a can be"),
         (
