@@ -25,13 +25,13 @@ Arrays = npt.ArrayLike | Sequence[npt.ArrayLike]
 
 
 class ContrastiveEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Learn an embedding of series without labels.
+    """Learn an embedding of series or images without labels.
 
     >>> vectors = ContrastiveEncoder("series").fit(X).transform(X)  # (n, C, T) -> (n, E)
 
     X is (n, C, T), (n, T) for one channel, or a list of (C, T_i) of unequal length; NaN is
-    missing. The constructor stores its arguments and nothing else, so `clone`, `get_params`,
-    pipelines and grid search work.
+    missing. For a preset of modality image, X is (n, C, H, W). The constructor stores its
+    arguments and nothing else, so `clone`, `get_params`, pipelines and grid search work.
 
     Args:
         preset: a preset's name or file.

@@ -135,7 +135,7 @@ def print_dry_run(dry: Any) -> None:
     """Print what a run would do."""
     out.print(dry.preset, markup=False)
     channels = ", ".join(dry.channels[:12]) + (" …" if len(dry.channels) > 12 else "")
-    facts = [("records", f"{dry.records:,}"), ("longest", f"{dry.max_length:,} steps"),
+    facts = [("records", f"{dry.records:,}"), ("longest", dry.longest),
              ("channels", f"{len(dry.channels)}: {channels}")]  # fmt: skip
     if dry.estimate is not None:
         facts += dry.estimate.facts()

@@ -18,7 +18,7 @@ from seqcl.cli.progress import note
     metavar="FILE",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Picture (.svg or .html) or arrays (.npz) to write.",
+    help="Picture (.svg or .html of series, .png of images) or arrays (.npz) to write.",
 )
 @click.option(
     "--records", type=click.IntRange(1, 64), default=6, show_default=True, help="Records to draw."

@@ -142,7 +142,8 @@ class Scatter:
     """(N,) classes, which give colour and shape."""
     series: Sequence[npt.NDArray[Any]] | None = None
     """(N,) of (C, T) values, NaN = missing; up to 3 channels are shown on hover, in 64 values
-    each. Only the records that are drawn are read, so a lazy sequence costs little."""
+    each. Or of images (C, H, W) in [0, 1], shown in 16 x 16 pixels. Only the records that are
+    drawn are read, so a lazy sequence costs little."""
     channels: tuple[str, ...] = ()
     """Names of the channels of `series`."""
     method: str = "PCA"

@@ -133,6 +133,21 @@
     svg("path", { d: path, "vector-effect": "non-scaling-stroke" }, box);
   }
 
+  function drawPicture([height, width, codes], parent) {
+    const canvas = html("canvas", { class: "picture", width, height }, parent);
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(width, height);
+    const size = width * height;
+    const plane = codes.length > size ? size : 0;
+    for (let pixel = 0; pixel < size; pixel += 1) {
+      for (let channel = 0; channel < 3; channel += 1) {
+        image.data[4 * pixel + channel] = (LEVELS.indexOf(codes[channel * plane + pixel]) / 63) * 255;
+      }
+      image.data[4 * pixel + 3] = 255;
+    }
+    context.putImageData(image, 0, 0);
+  }
+
   function startMap(map, root) {
     const plot = root.querySelector(".plot");
     const classOf = (point) => (map.label.length ? map.label[point] : 0);
@@ -153,6 +168,7 @@
         html("span", {}, head, map.classes[classOf(point)] || "(empty)");
       }
       html("small", {}, card, map.id[point]);
+      if (map.pictures[point]) drawPicture(map.pictures[point], card);
       (map.series[point] || []).forEach(([codes, low, high], channel) => {
         const row = html("small", { class: "channel" }, card);
         html("span", {}, row, map.channels[channel] || "");

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from seqcl.batch import Label
 from seqcl.report.content import Scatter
 from seqcl.report.markup import clean
-from seqcl.report.thumbnails import thumbnail
+from seqcl.report.thumbnails import picture, thumbnail
 
 __all__ = ["MAX_POINTS", "map_payload"]
 
@@ -46,8 +46,23 @@ def map_payload(scatter: Scatter) -> dict[str, Any]:
         "y": places[:, 1].tolist(),
         "label": codes[drawn].tolist() if names else [],
         "id": [clean(scatter.ids[row]) for row in drawn],
-        "series": [] if scatter.series is None else [thumbnail(scatter.series[r]) for r in drawn],
+        **_thumbnails(scatter, drawn),
     }
+
+
+def _thumbnails(scatter: Scatter, drawn: list[int]) -> dict[str, list[Any]]:
+    """Return the records that are drawn in short, as `series` or as `pictures`."""
+    found: dict[str, list[Any]] = {"series": [], "pictures": []}
+    records = scatter.series
+    if records is None:
+        return found
+    for row in drawn:
+        values = records[row]
+        if np.ndim(values) == 3:
+            found["pictures"].append(picture(values))
+        else:
+            found["series"].append(thumbnail(values))
+    return found
 
 
 def _label_text(label: Label | None) -> str:

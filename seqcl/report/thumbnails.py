@@ -1,4 +1,4 @@
-"""A series as a few characters: what the map shows of a record on hover."""
+"""A series or an image as a few characters: what the map shows of a record on hover."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Thumbnail", "thumbnail"]
+__all__ = ["Picture", "Thumbnail", "picture", "thumbnail"]
 
 Thumbnail = tuple[str, float | None, float | None]
 """Levels of one channel, and the values of its lowest and highest level."""
 
+Picture = tuple[int, int, str]
+"""Height, width, and the levels of one or three channels, one channel after another."""
+
 _STEPS = 64
+_SIDE = 16
 _CHANNELS = 3
 _LEVELS = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"))
 _MISSING = "."
@@ -26,6 +30,22 @@ def thumbnail(values: npt.NDArray[Any]) -> list[Thumbnail]:
     alphabet, ``.`` where all steps of a stretch are missing.
     """
     return [_coded(_means(np.asarray(row, dtype=np.float64))) for row in values[:_CHANNELS]]
+
+
+def picture(values: npt.NDArray[Any]) -> Picture:
+    """Shrink an image (C, H, W) in [0, 1] to at most 16 pixels a side, a character each.
+
+    Three channels where it has them, else its first; ``A`` is 0 and ``_`` is 1.
+    """
+    shown = np.asarray(values[: 3 if len(values) >= 3 else 1], dtype=np.float64)
+    for axis in (1, 2):
+        length = shown.shape[axis]
+        count = min(_SIDE, length)
+        starts = np.arange(count) * length // count
+        sizes = np.diff(np.append(starts, length))
+        shown = np.add.reduceat(shown, starts, axis=axis) / np.expand_dims(sizes, 2 - axis)
+    levels = np.rint(np.nan_to_num(shown).clip(0, 1) * (len(_LEVELS) - 1)).astype(np.int64)
+    return shown.shape[1], shown.shape[2], "".join(_LEVELS[levels.ravel()])
 
 
 def _means(row: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -75,6 +75,7 @@ def assemble(
     the embedding goes by labels or groups and there are none; UsageError where the encoder of the
     run `init` does not fit.
     """
+    _check_axes(preset, dataset)
     model = build_model(preset, dataset.channels, dataset.rate_hz, seed)
     prepare(model, dataset, seed)
     if init is not None:
@@ -134,6 +135,16 @@ def fit(
         fit_embedding(parts.model, parts.loader(), parts.views, seed=parts.seed)
     parts.model.cpu().eval()
     return result
+
+
+def _check_axes(preset: Preset, dataset: Dataset) -> None:
+    is_images = dataset.size is not None
+    if is_images != (preset.modality.layout == "CHW"):
+        kind, wanted = ("images", "image") if is_images else ("series", "sequence")
+        raise PresetError(
+            f"modality: is {preset.modality.name} and the data are {kind}; use a preset of "
+            f"modality {wanted}"
+        )
 
 
 def _start_from(model: Model, preset: Preset, path: Path) -> None:

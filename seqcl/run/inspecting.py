@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqcl.batch import Record
 from seqcl.config.preset import changed_data, data_options
 from seqcl.config.yaml import dump_yaml
 from seqcl.data.dataset import Dataset, open_dataset
@@ -36,24 +37,34 @@ class Inspection:
 
 
 def inspect_sources(sources: Sequence[str], overrides: Sequence[str] = ()) -> Inspection:
-    """Read the sources, at most 1,000 records of them in full, and say what is there."""
+    """Read the sources, at most 1,000 records of them in full, and say what is there.
+
+    An ``.npz`` or ``.h5`` holds series unless ``data.layout=CHW`` says that it holds images.
+    """
     given = changed_data({}, overrides)
     dataset = open_dataset(sources, data_options({"max_steps": _ANY_LENGTH, **given}))
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), 1_000)).astype(int))
     records = dataset.records(rows.tolist())
-    lengths = np.array([record.values.shape[-1] for record in records])
+    lengths = dataset.lengths[rows]
     gaps = float(np.mean([np.isnan(record.values).mean() for record in records]))
     facts = [
         ("records", f"{len(dataset):,}"),
         ("channels", f"{len(dataset.channels)}: {', '.join(dataset.channels[:12])}"),
-        ("steps", f"{lengths.min():,} to {lengths.max():,}, median {int(np.median(lengths)):,}"),
-        ("missing", f"{gaps:.2%} of values"),
     ]
+    if dataset.size is not None:
+        facts.append(("size", "{} x {} pixels (height x width)".format(*dataset.size)))
+        facts.append(("levels", _levels(records)))
+    else:
+        span = f"{lengths.min():,} to {lengths.max():,}, median {int(np.median(lengths)):,}"
+        facts += [("steps", span), ("missing", f"{gaps:.2%} of values")]
     if dataset.rate_hz is not None:
         facts.append(("rate", f"{dataset.rate_hz:g} Hz"))
     facts.append(("labels", _labels(dataset)))
     facts.extend(("note", text) for text in dataset.notes)
-    proposed = _propose(given, lengths, gaps, few=len(dataset) <= _FEW)
+    if dataset.size is not None:
+        proposed = _propose_images(given)
+    else:
+        proposed = _propose(given, lengths, gaps, few=len(dataset) <= _FEW)
     return Inspection(tuple(facts), proposed, tuple(dataset.skipped))
 
 
@@ -63,6 +74,19 @@ def _labels(dataset: Dataset) -> str:
         return "none (name their column with --set data.label=COLUMN to evaluate)"
     shown = ", ".join(f"{label} ({count:,})" for label, count in counts.most_common(8))
     return f"{len(counts)} classes: {shown}{' …' if len(counts) > 8 else ''}"
+
+
+def _levels(records: Sequence[Record]) -> str:
+    """Say how bright the images are, channel by channel."""
+    means = np.mean([record.values.mean((1, 2)) for record in records], axis=0)
+    spread = np.mean([record.values.std((1, 2)) for record in records], axis=0)
+    parts = [f"{a:.2f} ± {b:.2f}" for a, b in zip(means[:12], spread, strict=False)]
+    return f"mean and deviation {', '.join(parts)}, of 0 to 1"
+
+
+def _propose_images(given: dict[str, Any]) -> str:
+    data = {name: value for name, value in given.items() if name != "layout"}
+    return dump_yaml({"extends": "image-simclr"} | ({"data": data} if data else {}))
 
 
 def _propose(given: dict[str, Any], lengths: npt.NDArray[np.int64], gaps: float, few: bool) -> str:

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from seqcl.batch import Batch
 from seqcl.config.preset import load_preset
 from seqcl.data.collate import Collate, collate_rows
 from seqcl.data.dataset import Dataset, open_dataset
+from seqcl.errors import UsageError
 from seqcl.files import atomic_write
 from seqcl.model import Model
+from seqcl.report.grid import draw_grid
 from seqcl.report.picture import Panel, draw_panels
 from seqcl.rng import Rng
 from seqcl.run.build import build_model, prepare
@@ -32,9 +35,16 @@ def draw_views(
     overrides: Sequence[str] = (),
     seed: int = 0,
 ) -> int:
-    """Write a picture (.svg, .html) or the arrays (.npz); returns how many records it shows."""
-    check_output("--out", out, (".html", ".npz", ".svg"))
+    """Write a picture or the arrays (.npz); returns how many records it shows.
+
+    The picture of series is .svg or .html, that of images .png.
+    """
+    check_output("--out", out, (".html", ".npz", ".png", ".svg"))
     preset = load_preset(preset_name, overrides)
+    is_images = preset.modality.layout == "CHW"
+    if out.suffix != ".npz" and is_images != (out.suffix == ".png"):
+        kind, known = ("images", ".png") if is_images else ("series", ".svg or .html")
+        raise UsageError(f"--out {out}: {kind} are drawn as {known}, or written as .npz")
     generator = preset.views.build()
     dataset = open_dataset(sources, preset.data, extra_steps=generator.extra_steps)
     model = build_model(preset, dataset.channels, dataset.rate_hz, seed)
@@ -44,10 +54,20 @@ def draw_views(
     views = generator(batch, model.frontend, Rng(seed, 0))
     if out.suffix == ".npz":
         _write_arrays(out, batch, views)
+    elif is_images:
+        atomic_write(out, draw_grid(_images(model, batch, views)))
     else:
         panels = _panels(dataset, rows.tolist(), model, batch, views)
         atomic_write(out, draw_panels(panels, html=out.suffix == ".html"))
     return len(rows)
+
+
+def _images(
+    model: Model, batch: Batch, views: tuple[Batch, ...]
+) -> list[list[npt.NDArray[np.float32]]]:
+    """Return a row for each record: itself, then its views as they were before the front end."""
+    seen = [model.frontend.picture(view.values).float().numpy() for view in views]
+    return [[batch.values[row].numpy(), *(view[row] for view in seen)] for row in range(len(batch))]
 
 
 def _panels(

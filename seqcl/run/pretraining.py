@@ -58,7 +58,8 @@ class DryRun:
     preset: str
     records: int
     channels: tuple[str, ...]
-    max_length: int
+    longest: str
+    """Steps of the longest record, or height and width of the images."""
     notes: tuple[str, ...]
     estimate: Estimate | None
 
@@ -118,7 +119,7 @@ def dry_run(preset: str | Preset, settings: Settings) -> DryRun:
             )  # fmt: skip
     data = parts.dataset
     return DryRun(
-        preset.yaml(), len(data), data.channels, data.max_length, tuple(data.notes), measured
+        preset.yaml(), len(data), data.channels, _extent(data), tuple(data.notes), measured
     )
 
 
@@ -148,10 +149,17 @@ def _facts(data: Dataset, settings: Settings, notes: tuple[str, ...]) -> dict[st
             "sources": [str(source) for source in settings.sources],
             "records": len(data),
             "max_length": data.max_length,
+            "size": data.size,
             "fingerprint": data.fingerprint,
         },
         "notes": list(notes),
     }
+
+
+def _extent(data: Dataset) -> str:
+    if data.size is not None:
+        return "{} x {} pixels".format(*data.size)
+    return f"{data.max_length:,} steps"
 
 
 def _train_facts(result: TrainResult | None) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def _common(run: Run) -> dict[str, Any]:
     facts: dict[str, Cell] = {
         "records": manifest["data"]["records"],
         "channels": len(manifest["channels"]),
-        "longest record (steps)": manifest["data"]["max_length"],
+        **_extent(manifest["data"]),
         "encoder parameters": sum(p.numel() for p in run.model.encoder.parameters()),
         "embedding size": run.model.embedding.out_dim,
         "seed": manifest["seed"],
@@ -97,6 +97,13 @@ def _common(run: Run) -> dict[str, Any]:
         "notes": tuple(manifest.get("notes", ())),
         "curves": _curves(run.path / "metrics.jsonl"),
     }
+
+
+def _extent(data: Mapping[str, Any]) -> dict[str, Cell]:
+    size = data.get("size")
+    if size:
+        return {"size (height x width)": " x ".join(map(str, size))}
+    return {"longest record (steps)": data["max_length"]}
 
 
 def _curves(path: Path) -> list[Mapping[str, Any]]:

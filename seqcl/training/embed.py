@@ -14,6 +14,7 @@ from torch import Tensor
 from seqcl.batch import Batch, Embeddings
 from seqcl.data.collate import Collate, collate_rows
 from seqcl.data.dataset import Dataset
+from seqcl.errors import UsageError
 from seqcl.model import Model
 
 __all__ = ["embed", "padded_length"]
@@ -62,10 +63,14 @@ def embed(
 
     Raises:
         DataError: channels are missing, extra, or of another number.
+        UsageError: `step`, and the encoder has no features of single steps.
         ValueError: no records, or a window below 1.
     """
     if not len(dataset) or window < 1:
         raise ValueError(f"embed: {len(dataset)} records, window {window}; both must be at least 1")
+    if level == "step" and not model.encoder.embeds_steps:
+        name = type(model.encoder).__name__
+        raise UsageError(f"level step: {name} has no features of single steps; use level instance")
     dataset = dataset.select(model.channels)
     device = model.device if device is None else torch.device(device)
     found: list[Tensor | None] = [None] * len(dataset)

@@ -13,7 +13,9 @@ from seqcl.registry import REGISTRIES, registry
 from seqcl.training.embed import embed, padded_length
 from seqcl.views.frontend import IdentityFrontend
 
-ENCODERS = sorted(REGISTRIES["encoders"])
+ALL = sorted(REGISTRIES["encoders"])
+ENCODERS = [name for name in ALL if "CT" in registry("encoders")[name].layouts]
+IMAGES = [name for name in ALL if "CHW" in registry("encoders")[name].layouts]
 CHANNELS = ("x", "y")
 
 
@@ -30,6 +32,10 @@ def model_of(name="conv1d", *, missing="zero"):
 def series(count, steps=40, seed=0):
     rng = np.random.default_rng(seed)
     return rng.standard_normal((count, len(CHANNELS), steps)).astype(np.float32)
+
+
+def images(count, seed=0):
+    return np.random.default_rng(seed).random((count, len(CHANNELS), 12, 9), dtype=np.float32)
 
 
 def uneven(count, seed=0):
@@ -58,8 +64,11 @@ def test_unlabelled_data_have_neither_labels_nor_groups():
     assert found.groups is None
 
 
-@pytest.mark.parametrize("name", ENCODERS)
-@pytest.mark.parametrize("make", [series, uneven])
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [(name, make) for name in ENCODERS for make in (series, uneven)]
+    + [(name, images) for name in IMAGES],
+)
 def test_a_record_has_the_same_bits_in_any_company_order_and_chunk(name, make):
     model, values = model_of(name), make(60)
     whole = embed(model, dataset_of(values)).values
