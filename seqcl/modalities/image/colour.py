@@ -21,6 +21,8 @@ Strength = Annotated[float, Ge(0), Le(1)]
 
 _LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luminance (ITU-R BT.601)."""
+_CONTRAST = 1
+"""Place of contrast among brightness, contrast, saturation and hue."""
 _CHROMA = ((0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 """The I and Q axes of YIQ, in which a turn changes the hue."""
 
@@ -100,20 +102,20 @@ class ColourDistortion(LinearColour):
                 f"ColourDistortion: saturation and hue need red, green and blue, and the images "
                 f"have {channels} channels; set saturation and hue to 0"
             )
-        maps = self._maps(channels, params)
+        order: Tensor = params["order"]
+        row = torch.arange(rows, device=pixels.device).unsqueeze(1)
+        maps = self._maps(channels, params)[row, order]  # (B, 4, C, C), in each record's order
+        # Contrast draws towards the mean luminance that it meets; the others add nothing.
+        pull = (1 - params["factors"][:, 1:2]) * (order == _CONTRAST)  # (B, 4)
         luma = _luma(channels, pixels)
-        mean = pixels.mean(2, keepdim=True)
-        matrix = torch.eye(channels, device=pixels.device).expand(rows, -1, -1)
-        offset = torch.zeros_like(mean)
-        row = torch.arange(rows, device=pixels.device)
-        shade = (1 - params["factors"][:, 1]).view(-1, 1, 1)
-        for step in range(maps.shape[1]):
-            kind = params["order"][:, step]
-            grey = luma @ torch.baddbmm(offset, matrix, mean)  # (B, 1, 1)
-            chosen = maps[row, kind]
-            matrix = chosen @ matrix
-            offset = chosen @ offset + grey * shade * (kind == 1).view(-1, 1, 1)
-        return matrix, offset
+        first = mean = pixels.mean(2, keepdim=True)
+        matrix: Tensor | None = None
+        for step, linear in enumerate(maps.unbind(1)):
+            grey = torch.matmul(luma, mean) * pull[:, step].view(-1, 1, 1)
+            mean = torch.baddbmm(grey, linear, mean)
+            matrix = linear if matrix is None else torch.bmm(linear, matrix)
+        assert matrix is not None
+        return matrix, mean - torch.bmm(matrix, first)
 
     def _maps(self, channels: int, params: Params) -> Tensor:
         """Return the linear parts (B, 4, C, C) of brightness, contrast, saturation and hue."""

@@ -97,11 +97,12 @@ def sample_at(values: Tensor, matrix: Tensor, size: Size, padding: str) -> Tenso
     down, across = (
         _centres(side * points, values.device) for side, points in zip(size, fine, strict=True)
     )
-    grid = torch.empty(rows, len(down), len(across), 2, device=values.device)
-    for axis in range(2):
-        along = matrix[:, axis, 0, None] * across + matrix[:, axis, 2, None]  # (B, W')
-        torch.add(along.unsqueeze(1), (matrix[:, axis, 1, None] * down).unsqueeze(2),
-                  out=grid[..., axis])  # fmt: skip
+    # x and y in turn along a row of the grid: a row's own part, and what every row shares.
+    shared = matrix[:, :, 0, None] * across + matrix[:, :, 2, None]  # (B, 2, W')
+    own = matrix[:, :, 1, None].expand_as(shared)
+    terms = torch.stack((shared, own), dim=1).transpose(2, 3).flatten(2)  # (B, 2, 2 * W')
+    factors = torch.stack((torch.ones_like(down), down), dim=1)  # (H', 2)
+    grid = torch.matmul(factors, terms).view(rows, len(down), len(across), 2)
     sampled = F.grid_sample(values.float(), grid, padding_mode=padding, align_corners=False)
     if max(fine) > 1:
         sampled = F.avg_pool2d(sampled, fine)
@@ -128,5 +129,7 @@ def _matrix(batch: Batch, params: Params) -> Tensor:
         ),
         dim=1,
     )
+    if params["chosen"] is None:
+        return moved
     whole = torch.eye(2, 3, device=moved.device).expand_as(moved)
     return where_chosen(params["chosen"], moved, whole)

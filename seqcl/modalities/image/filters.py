@@ -16,6 +16,8 @@ from seqcl.views.base import Params, ValueAugmentation, check_range
 
 __all__ = ["GaussianBlur", "Sobel"]
 
+_TINY = 1e-8
+
 Pixels = Annotated[float, Gt(0), Le(100)]
 
 
@@ -51,6 +53,7 @@ class GaussianBlur(ValueAugmentation):
             reach = min(radius, side - 1)  # a mirror cannot show more than the image
             place = torch.arange(-reach, reach + 1, device=images.device)
             kernel = (-0.5 * (place / params["sigma"]).square()).softmax(dim=1)  # (B, K)
+            kernel = F.threshold(kernel, _TINY, 0.0)  # numbers below the normal ones are slow
             shape = (1, 2 * reach + 1) if axis == 3 else (2 * reach + 1, 1)
             weight = kernel.repeat_interleave(channels, 0).view(-1, 1, *shape)
             margins = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
