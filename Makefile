@@ -34,6 +34,7 @@ bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet '.[bench]' --constraint constraints.txt
 	$(BIN)/python benchmarks/losses.py --out benchmarks/results/losses
 	$(BIN)/python benchmarks/views.py --out benchmarks/results/views
+	$(BIN)/python benchmarks/image_views.py --out benchmarks/results/image_views $(if $(SEQCL_DATA),--data $(SEQCL_DATA)/images)
 	$(BIN)/python benchmarks/ts2vec_loss.py --out benchmarks/results/ts2vec_loss
 	$(BIN)/python benchmarks/gradcache.py --out benchmarks/results/gradcache
 	$(BIN)/python benchmarks/series.py --out benchmarks/results/series $(if $(SEQCL_DATA),--data $(SEQCL_DATA)/series)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import SMALL, run_command
+from PIL import Image
 
 from seqcl.config.preset import resolve_preset
 from seqcl.data.dataset import dataset_from_arrays
@@ -20,6 +21,7 @@ from seqcl.registry import registry
 from seqcl.run.fitting import assemble, fit
 from seqcl.training.embed import embed
 
+SMALL_IMAGES = ("--set", "encoder.width=4", "--set", "training.batch_size=8")
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
@@ -87,13 +89,27 @@ def workplace(tmp_path: Path) -> Path:
             f"{step},{a:.3f},{b:.3f},mode{step // 256 % 2}" for step, (a, b) in enumerate(rows)
         ]
         (tmp_path / f"{name}.csv").write_text("time,flow,pressure,regime\n" + "\n".join(lines))
+    write_photos(tmp_path / "photos", rng)
     return tmp_path
+
+
+def write_photos(folder: Path, rng: np.random.Generator) -> None:
+    """Write images of two classes, half of them for training."""
+    folder.mkdir()
+    rows = ["file,label,split"]
+    for number in range(48):
+        pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        split = "train" if number < 32 else "test"
+        rows.append(f"{number}.png,{('cat', 'dog')[number % 2]},{split}")
+    (folder / "labels.csv").write_text("\n".join(rows))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page_work(page: Path, workplace: Path) -> None:
     """Run them in order; training is cut short, and a run that other pages made is made first."""
     quick = ("--set", "training.steps=3", *SMALL)
+    quick_images = ("--set", "training.steps=3", *SMALL_IMAGES)
     made = set()
     for command in commands(page):
         for name in re.findall(r"runs/\w+", " ".join(command)):
@@ -108,7 +124,8 @@ def test_the_commands_of_a_page_work(page: Path, workplace: Path) -> None:
                 assert done.returncode == 0, done.stderr
             made.add(name)
         trains = command[0] == "pretrain" and command[1] != "series-instant"
-        extra = quick if trains else ()
+        is_image = command[1].startswith("image-")
+        extra = (quick_images if is_image else quick) if trains else ()
         done = run_command((*command, *extra), workplace)
         assert done.returncode == 0, (command, done.stderr)
 

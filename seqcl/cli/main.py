@@ -51,7 +51,7 @@ class _LazyGroup(click.RichGroup):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="seqcl", message="seqcl %(version)s")
 def cli() -> None:
-    """Contrastive representation learning on time series.
+    """Contrastive representation learning on time series and images.
 
     Point it at unlabelled data, get an encoder, put it to work:
 

@@ -117,6 +117,8 @@ def make_source(text: str, options: DataOptions) -> Source:
     """
     scheme, _, name = text.partition(":")
     is_path = not (name and re.fullmatch("[a-z][a-z0-9_-]+", scheme)) or os.path.exists(text)
+    if scheme not in registry("sources"):
+        is_path = is_path or os.path.exists(scheme)  # the split of a folder: photos:train
     if is_path or scheme == "file":
         path = text if is_path else name
         return FileSource(path, options.selection, options.reader, options.layout)

@@ -63,6 +63,19 @@ def test_the_only_file_given_raises_its_error(tmp_path: Path) -> None:
             scan(files(path))
 
 
+def test_the_split_of_a_folder_is_no_scheme(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "pumps"
+    folder.mkdir()
+    for name in ("a", "b"):
+        np.savez(folder / f"{name}.npz", X=np.zeros((1, 1, 4)))
+    (folder / "labels.csv").write_text("file,split\na.npz,train\nb.npz,test\n")
+    source = make_source("pumps:test", DataOptions())
+    assert [entry.id for _, entry in source.entries()] == ["b.npz"]
+    (tmp_path / "c:d").mkdir()
+    assert make_source("c:d", DataOptions()).name == "c:d"
+
+
 def test_a_folder_without_data_is_an_error_that_tells_the_suffixes(tmp_path: Path) -> None:
     (tmp_path / "readme.txt").write_text("hello")
     with pytest.raises(
