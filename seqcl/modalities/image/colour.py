@@ -69,7 +69,8 @@ class ColourDistortion(LinearColour):
     HSV, which keeps the largest channel.
 
     Grey images have neither saturation nor hue: both leave them alone. Other than 1 or 3 channels
-    have none that are defined: ValueError unless both are 0.
+    have none that are defined: ValueError unless both are 0. Contrast then works on the distance
+    from the mean of all channels.
     """
 
     p: Annotated[float, Ge(0), Le(1)] = 0.8

@@ -100,9 +100,9 @@ def sample_at(values: Tensor, matrix: Tensor, size: Size, padding: str) -> Tenso
     # x and y in turn along a row of the grid: a row's own part, and what every row shares.
     shared = matrix[:, :, 0, None] * across + matrix[:, :, 2, None]  # (B, 2, W')
     own = matrix[:, :, 1, None].expand_as(shared)
-    terms = torch.stack((shared, own), dim=1).transpose(2, 3).flatten(2)  # (B, 2, 2 * W')
-    factors = torch.stack((torch.ones_like(down), down), dim=1)  # (H', 2)
-    grid = torch.matmul(factors, terms).view(rows, len(down), len(across), 2)
+    shared, own = (part.transpose(1, 2).reshape(rows, 1, -1) for part in (shared, own))
+    grid = torch.addcmul(shared, own, down.unsqueeze(1))  # (B, H', 2 * W')
+    grid = grid.view(rows, len(down), len(across), 2)
     sampled = F.grid_sample(values.float(), grid, padding_mode=padding, align_corners=False)
     if max(fine) > 1:
         sampled = F.avg_pool2d(sampled, fine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 
 from seqcl.batch import Axes, Batch
 from seqcl.modalities.image.crop import Area, ResizedCrop, Side
@@ -42,7 +42,7 @@ class ImageMultiCrop(ViewGenerator):
         global_size: tuple[Side, Side] | None = None,
         local_views: Annotated[int, Ge(0), Le(64)] = 4,
         local_scale: tuple[Area, Area] = (0.05, 0.25),
-        local_size: tuple[Annotated[int, Gt(0)], Annotated[int, Gt(0)]] | None = None,
+        local_size: tuple[Side, Side] | None = None,
         flip: Annotated[float, Ge(0), Le(1)] = 0.5,
         before: tuple[Spec[Augmentation], ...] = (),
         after: tuple[Spec[Augmentation], ...] = (),
