@@ -8,8 +8,8 @@ from seqcl.views.base import ValueAugmentation
 
 NAMES = [
     name
-    for name in registry("augmentations")
-    if issubclass(registry("augmentations")[name], ValueAugmentation)
+    for name, augmentation in registry("augmentations").items()
+    if issubclass(augmentation, ValueAugmentation) and "CT" in augmentation.layouts
 ]
 
 
