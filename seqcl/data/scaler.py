@@ -102,7 +102,7 @@ def _refuse_constant(dataset: Dataset, statistics: Statistics) -> None:
     if statistics.constant.all() and not (statistics.count == 0).any():
         raise DataError(
             f"{dataset.ids[0]}: every channel is constant throughout the training data, so that "
-            "its records cannot be told apart; choose other columns with data.columns"
+            "its records cannot be told apart; look at what was read with seqcl inspect"
         )
 
 

@@ -95,7 +95,7 @@ def test_what_is_no_series_is_told_where_series_are_needed(place: Path) -> None:
 
 
 def test_two_channels_and_default_colours_are_told_before_training(place: Path) -> None:
-    np.savez(place / "two.npz", X=np.zeros((20, 2, 8, 8), np.uint8))
+    np.savez(place / "two.npz", X=np.arange(2560).reshape(20, 2, 8, 8).astype(np.uint8))
     arguments = ("pretrain", "image-simclr", "--data", "two.npz", "--out", "two", *QUICK)
     told = seqcl(place, *arguments, code=2)
     assert "the images have 2 channels; set saturation and hue to 0" in told.stderr
