@@ -50,13 +50,14 @@ def losses() -> dict[str, PairLoss]:
         if isinstance(loss, ExcludingLoss):
             found[f"{name}, excluding"] = replace(loss, exclude=("label",), exclude_steps=3)
         if isinstance(loss, PositivesLoss):
-            found[f"{name}, views"] = replace(loss, positives="view")
+            found[f"{name}, labels"] = replace(loss, positives="label")
     for mining in ("all", "hard"):
-        found[f"triplet, {mining}"] = Triplet(mining=mining)
+        found[f"triplet, {mining}"] = Triplet(mining=mining, positives="label")
     found["weights"] = DCL(weighted=True)
-    found["margin, cosine"] = Margin(metric="cosine")
+    found["margin, cosine"] = Margin(metric="cosine", positives="label")
     found["hybrid"] = Weighted(
-        terms=(Spec("losses", "supcon"), Spec("losses", "triplet")), weights=(1.0, 0.3)
+        terms=(Spec("losses", "supcon"), Spec("losses", "triplet", {"positives": "label"})),
+        weights=(1.0, 0.3),
     )
     return found
 

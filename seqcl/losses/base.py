@@ -53,6 +53,15 @@ class PairLoss(ABC):
         return frozenset()
 
     @property
+    def together(self) -> frozenset[str]:
+        """Of `needs`, what tells positives: batches must hold two records that share it."""
+        return frozenset()
+
+    def asking(self, need: str) -> str:
+        """Return the option that makes it need this, as it is set; empty where it always does."""
+        return ""
+
+    @property
     def has_temperature(self) -> bool:
         """Whether `known.temperature` can take the place of an option; else it is refused."""
         return any(option.name == "temperature" for option in fields(self))

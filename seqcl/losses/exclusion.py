@@ -56,6 +56,11 @@ class ExcludingLoss(PairLoss):
         named = {f"{name}s" for name in self.exclude}
         return frozenset(named | ({"groups"} if self.exclude_steps is not None else set()))
 
+    def asking(self, need: str) -> str:
+        """Return the option that asks for it."""
+        named = need.removesuffix("s")
+        return f"exclude=[{named}]" if named in self.exclude else "exclude_steps"
+
     def exclusion(self, known: Known | None) -> Exclusion | None:
         """Return the rule for the records that `known` describes, None where nothing is excluded.
 

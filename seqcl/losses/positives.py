@@ -87,14 +87,23 @@ def anchors_of(name: str, z: Tensor, labels: Tensor | None, own: slice | None) -
 class PositivesLoss(PairLoss):
     """A loss whose positives are told by labels, or are the other view alone."""
 
-    positives: Literal["label", "view"] = "label"
-    """label: all rows of the anchor's class, and for records without a label their other view;
-    view: the other view alone, so that no label is used."""
+    positives: Literal["label", "view"] = "view"
+    """view: the other view alone, so that no label is used; label: all rows of the anchor's
+    class, and for records without a label their other view."""
 
     @property
     def needs(self) -> frozenset[str]:
         """Labels, where they tell the positives."""
         return frozenset({"labels"} if self.positives == "label" else ())
+
+    @property
+    def together(self) -> frozenset[str]:
+        """Labels, where they tell the positives."""
+        return self.needs
+
+    def asking(self, need: str) -> str:
+        """Return the option that asks for labels."""
+        return f"positives={self.positives}"
 
     def labels(self, known: Known) -> Tensor | None:
         """Return the labels that tell positives; None = other views alone."""

@@ -70,6 +70,11 @@ class SupCon(PairLoss):
         """Labels; records without one take part as in `nt_xent`."""
         return frozenset({"labels"})
 
+    @property
+    def together(self) -> frozenset[str]:
+        """Labels."""
+        return self.needs
+
     def __call__(self, a: Tensor, b: Tensor, known: Known | None = None) -> Tensor:
         """Return the mean loss over the anchors of `a` and `b`, both (B, D)."""
         a, b, known, own = gather_views("supcon", a, b, known)

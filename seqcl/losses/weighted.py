@@ -49,6 +49,17 @@ class Weighted(PairLoss):
         return frozenset().union(*(loss.needs for loss in self.losses))
 
     @property
+    def together(self) -> frozenset[str]:
+        """What tells the positives of any term."""
+        return frozenset().union(*(loss.together for loss in self.losses))
+
+    def asking(self, need: str) -> str:
+        """Return the term that needs it, and which of its options asks for it."""
+        loss = next(loss for loss in self.losses if need in loss.needs)
+        option = loss.asking(need)
+        return f"term {type(loss).__name__}{option and f' with {option}'}"
+
+    @property
     def has_temperature(self) -> bool:
         """Whether any term has one."""
         return any(loss.has_temperature for loss in self.losses)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from seqcl.batch import Batch, Encoded
 from seqcl.data.samplers import Sampler
 from seqcl.encoders.base import Encoder
-from seqcl.losses.base import Known
+from seqcl.losses.base import Known, PairLoss
 from seqcl.registry import Spec
 
 __all__ = ["NEEDS", "Loss", "Method", "Progress", "encode_views", "known_of"]
@@ -68,6 +68,9 @@ class Method(nn.Module, ABC):
     kind: ClassVar[str] = "methods"
     needs: frozenset[str] = frozenset({"two_views"})
     """Of `NEEDS`; a method whose loss asks for more adds it to its own."""
+    together: frozenset[str] = frozenset()
+    """Of labels and pairs in `needs`, those that tell positives: batches must hold two records
+    that share one."""
     min_batch: int = 2
     """Records below which there is nothing to learn."""
     steady: ClassVar[bool] = True
@@ -116,9 +119,10 @@ class Method(nn.Module, ABC):
         """Change state after the optimizer (target network, queue from ``loss.carry``)."""
 
 
-def known_of(view: Batch, temperature: Tensor | None = None) -> Known:
-    """Return what a loss may know of the records of a view."""
-    return Known(view.labels, view.groups, view.start, temperature)
+def known_of(view: Batch, loss: PairLoss, temperature: Tensor | None = None) -> Known:
+    """Return what `loss` may know of the records of a view: no label unless it asks for labels."""
+    labels = view.labels if "labels" in loss.needs else None
+    return Known(labels, view.groups, view.start, temperature)
 
 
 def encode_views(encoder: Encoder, views: tuple[Batch, ...], local: bool) -> tuple[Encoded, ...]:

@@ -46,6 +46,7 @@ class PairSupervised(SimCLR):
     """
 
     needs = frozenset({"two_views", "pairs"})
+    together = frozenset({"pairs"})
     sampler = Spec("samplers", "pairs")
 
     def __init__(

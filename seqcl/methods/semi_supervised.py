@@ -17,13 +17,13 @@ from seqcl.batch import Encoded
 from seqcl.distributed import all_reduce_sum, world_size
 from seqcl.encoders.base import Encoder
 from seqcl.heads.base import Head
-from seqcl.losses.base import PairLoss, temperature_of
+from seqcl.losses.base import Known, PairLoss, temperature_of
 from seqcl.losses.codes import dense
 from seqcl.losses.gathered import gather_views
 from seqcl.losses.pairs import Pairs, Same
 from seqcl.losses.similarity import cross_lse, unit_rows
 from seqcl.losses.two_views import halves
-from seqcl.methods.base import Loss, known_of
+from seqcl.methods.base import Loss
 from seqcl.methods.simclr import SimCLR
 from seqcl.methods.temperature import Temperature
 from seqcl.registry import Spec
@@ -42,13 +42,14 @@ class SemiSupervised(SimCLR):
     Args:
         encoders: the one encoder.
         head: projection head of both terms.
-        loss: between two views of all records.
+        loss: between two views of all records; it sees no label unless it asks for labels.
         weight: of the supervised term, 0.35 in the paper.
         supervised_temperature: of the supervised term.
         temperature: takes the place of both numbers; None = those numbers.
     """
 
     needs = frozenset({"two_views", "labels"})
+    together = frozenset({"labels"})
     sampler = Spec("samplers", "pk", {"records": 2, "others": 2})
 
     def __init__(
@@ -62,7 +63,6 @@ class SemiSupervised(SimCLR):
         temperature: Spec[Temperature] | None = None,
     ) -> None:
         super().__init__(encoders, head=head, loss=loss, temperature=temperature)
-        self.shown = self.loss.needs  # its own term takes the labels, `loss` need not
         self.weight, self.supervised_temperature = weight, supervised_temperature
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
@@ -79,7 +79,7 @@ class SemiSupervised(SimCLR):
         if labels is None:
             raise ValueError("SemiSupervised: the batch has no labels; -1 is an unknown one")
         now = None if self.temperature is None else self.temperature()
-        known = known_of(encoded[0].view, now)
+        known = Known(labels=labels, temperature=now)
         temperature = temperature_of(self.supervised_temperature, known)
         losses = []
         for a, b in combinations(projected, 2):

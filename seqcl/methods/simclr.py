@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import combinations
 
 import torch
@@ -24,7 +23,7 @@ class SimCLR(Method):
     """Pull two views of a record together, push other records of the batch away.
 
     With more than two views the loss is the mean over all pairs of views. Labels are shown to a
-    loss that needs them, and to no other; `supcon` shows them to any loss.
+    loss that asks for them, and to no other.
 
     Args:
         encoders: the one encoder.
@@ -48,7 +47,7 @@ class SimCLR(Method):
         self.loss = loss.build()
         self.temperature = build_temperature(temperature, self.loss)
         self.needs = type(self).needs | self.loss.needs
-        self.shown = self.needs
+        self.together = type(self).together | self.loss.together
         self.min_batch = max(self.head.min_batch, self.loss.min_batch)
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
@@ -66,9 +65,7 @@ class SimCLR(Method):
     def contrast(self, projected: tuple[Tensor, ...], encoded: tuple[Encoded, ...]) -> Tensor:
         """Return the mean of the loss over the pairs of views."""
         temperature = None if self.temperature is None else self.temperature()
-        known = known_of(encoded[0].view, temperature)
-        if "labels" not in self.shown:
-            known = replace(known, labels=None)
+        known = known_of(encoded[0].view, self.loss, temperature)
         losses = [self.loss(a, b, known) for a, b in combinations(projected, 2)]
         return torch.stack(losses).mean()
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from seqcl.encoders.base import Encoder
 from seqcl.heads.base import Head
 from seqcl.losses.base import PairLoss
+from seqcl.losses.positives import PositivesLoss
 from seqcl.methods.simclr import SimCLR
 from seqcl.methods.temperature import Temperature
 from seqcl.registry import Spec
@@ -19,16 +20,17 @@ class SupCon(SimCLR):
 
     SimCLR with the paper's loss (equation 2, "out") and batches of P classes x K records. A
     record without a label (-1) has its own other view as its only positive; `semi_supervised`
-    leaves it out of this loss instead. With `loss` triplet or margin it is the supervised form of
-    those.
+    leaves it out of this loss instead. With `loss` triplet or margin and their positives=label it
+    is the supervised form of those.
 
     Args:
         encoders: the one encoder.
         head: projection head.
-        loss: a loss that uses labels where it is told them.
+        loss: a loss whose positives are told by labels.
         temperature: takes the place of the loss's own number; None = that number.
 
-    Raises ValueError where a temperature is given to a loss that has none.
+    Raises ValueError where labels do not tell the positives of the loss, or where a temperature is
+    given to a loss that has none.
     """
 
     needs = frozenset({"two_views", "labels"})
@@ -43,3 +45,13 @@ class SupCon(SimCLR):
         temperature: Spec[Temperature] | None = None,
     ) -> None:
         super().__init__(encoders, head=head, loss=loss, temperature=temperature)
+        if "labels" not in self.loss.together:
+            advice = (
+                "set its positives=label"
+                if isinstance(self.loss, PositivesLoss)
+                else "use supcon, or triplet or margin with positives=label"
+            )
+            raise ValueError(
+                f"loss={loss.name}: labels do not tell its positives, and SupCon learns from "
+                f"nothing else; {advice}, or use the method simclr"
+            )

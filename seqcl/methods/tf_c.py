@@ -67,6 +67,7 @@ class TFC(Method):
         self.time_head, self.frequency_head = (head.build(size) for size in self.sizes)
         self.loss = loss.build()
         self.needs = type(self).needs | self.loss.needs
+        self.together = self.loss.together
         self.min_batch = max(self.loss.min_batch, self.time_head.min_batch)
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
@@ -75,7 +76,7 @@ class TFC(Method):
         time, frequency = torch.split(pooled, list(self.sizes), dim=1)
         t, t_changed = self.time_head(time).chunk(2)
         f, f_changed = self.frequency_head(frequency).chunk(2)
-        known = known_of(encoded[0].view)
+        known = known_of(encoded[0].view, self.loss)
         within = self.loss(t, t_changed, known) + self.loss(f, f_changed, known)
         crossed = product((t, t_changed), (f, f_changed))
         first, *others = [self.loss(a, b, known) for a, b in crossed]

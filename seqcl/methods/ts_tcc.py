@@ -63,6 +63,7 @@ class TSTCC(Method):
         self.head = head.build(width)
         self.loss = loss.build()
         self.needs = type(self).needs | self.loss.needs
+        self.together = self.loss.together
         self.min_batch = max(self.head.min_batch, self.loss.min_batch)
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
@@ -80,7 +81,7 @@ class TSTCC(Method):
             for context, view in zip(contexts, (first, second), strict=True)
         ]
         a, b = self.head(torch.cat(ends)).chunk(2)
-        contextual = self.loss(a, b, known_of(first.view))
+        contextual = self.loss(a, b, known_of(first.view, self.loss))
         total = self.temporal * temporal + self.contextual * contextual
         return Loss(total, {"temporal": temporal.detach(), "contextual": contextual.detach()})
 

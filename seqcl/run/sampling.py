@@ -9,6 +9,7 @@ from seqcl.data.dataset import Dataset
 from seqcl.data.loader import Loader
 from seqcl.data.samplers import Sampler
 from seqcl.errors import PresetError
+from seqcl.losses.base import PairLoss
 from seqcl.methods.base import Method
 from seqcl.registry import Spec
 from seqcl.training.options import TrainingOptions
@@ -29,13 +30,23 @@ def choose_sampler(options: TrainingOptions, method: Method | None) -> Spec[Samp
 
 def check_needs(method: Method, dataset: Dataset) -> None:
     """Raise PresetError where the data lack what the method needs."""
-    name = type(method).__name__
     if "labels" in method.needs and (dataset.label_codes < 0).all():
-        raise PresetError(f"method {name} needs labels; set data.label or use labelled data")
+        raise PresetError(
+            f"{_who(method, 'labels')} needs labels; set data.label or use labelled data"
+        )
     if "groups" in method.needs and all(group is None for group in dataset.groups):
-        raise PresetError(f"method {name} needs groups; set data.group")
+        raise PresetError(f"{_who(method, 'groups')} needs groups; set data.group")
     if "pairs" in method.needs and not dataset.pair_codes.any():
-        raise PresetError(f"method {name} needs marked pairs; set data.pair")
+        raise PresetError(f"{_who(method, 'pairs')} needs marked pairs; set data.pair")
+
+
+def _who(method: Method, need: str) -> str:
+    """Return who needs it: the method, or its loss with the option that asks for it."""
+    name, loss = f"method {type(method).__name__}", getattr(method, "loss", None)
+    if need in type(method).needs or not isinstance(loss, PairLoss):
+        return name
+    option = loss.asking(need)
+    return f"{name}: its loss {type(loss).__name__}{option and f' with {option}'}"
 
 
 def check_batches(

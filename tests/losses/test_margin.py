@@ -47,12 +47,13 @@ def test_one_class_of_all_records_has_positives_alone() -> None:
 def test_labels_are_left_alone_where_the_other_view_is_the_positive() -> None:
     a, b = views(6)
     known = Known(labels=torch.tensor([0, 0, 0, 1, 1, 1]))
-    assert Margin(positives="view").needs == frozenset()
-    assert Margin().needs == {"labels"}
-    assert torch.equal(Margin(positives="view")(a, b, known), margin_loss(a, b))
-    assert Margin()(a, b, known) != margin_loss(a, b)
+    by_label = Margin(positives="label")
+    assert Margin().needs == frozenset()
+    assert by_label.needs == by_label.together == {"labels"}
+    assert torch.equal(Margin()(a, b, known), margin_loss(a, b))
+    assert by_label(a, b, known) != margin_loss(a, b)
     torch.testing.assert_close(
-        Margin()(a, b, Known(labels=-torch.ones(6).long())), margin_loss(a, b)
+        by_label(a, b, Known(labels=-torch.ones(6).long())), margin_loss(a, b)
     )
 
 

@@ -67,10 +67,10 @@ def test_labels_that_name_records_are_the_views(mining: str) -> None:
 
 def test_labels_are_left_alone_where_the_other_view_is_the_positive() -> None:
     (a, b), known = views(8), Known(labels=LABELS)
-    loss = Triplet(positives="view", margin=0.5)
-    assert (loss.needs, Triplet().needs) == (frozenset(), {"labels"})
+    loss, by_label = Triplet(margin=0.5), Triplet(positives="label", margin=0.5)
+    assert (loss.needs, by_label.needs) == (frozenset(), {"labels"})
     assert torch.equal(loss(a, b, known), triplet(a, b, margin=0.5))
-    assert Triplet(margin=0.5)(a, b, known) != loss(a, b, known)
+    assert by_label(a, b, known) != loss(a, b, known)
 
 
 def test_soft_with_other_mining_is_told() -> None:

@@ -63,15 +63,6 @@ def test_it_asks_for_labels_and_for_classes_that_come_together() -> None:
     assert method.sampler.name == "pk"
 
 
-def test_simclr_shows_labels_to_no_loss_that_does_not_ask_for_them() -> None:
-    by_view = Spec("losses", "triplet", {"positives": "view", "mining": "hard"})
-    given = views([0, 0, 0, 0, 1, 1, 1, 1])
-    without = views(None)
-    losses = [build(SimCLR, loss=by_view)(each).total for each in (given, without)]
-    assert torch.equal(losses[0], losses[1])
-    assert build(SimCLR, loss=by_view).needs == {"two_views"}
-
-
 def test_a_loss_that_asks_for_labels_makes_simclr_ask_too() -> None:
     method = build(SimCLR, loss=Spec("losses", "supcon"))
     given = views([0, 0, 1, 1, 2, 2])
@@ -83,5 +74,5 @@ def test_a_loss_that_asks_for_labels_makes_simclr_ask_too() -> None:
 def test_other_losses_by_label_are_its_options(name: str) -> None:
     given = views([0, 0, 0, 1, 1, 1])
     other = views([0, 1, 2, 0, 1, 2])
-    method = build(loss=Spec("losses", name))
+    method = build(loss=Spec("losses", name, {"positives": "label"}))
     assert not torch.equal(method(given).total, method(other).total)

@@ -96,10 +96,32 @@ def test_missing_labels_groups_and_pairs_are_told_with_the_option() -> None:
     assert told(dataset(), "method=supcon") == (
         "method SupCon needs labels; set data.label or use labelled data"
     )
-    assert told(dataset(), loss) == "method SimCLR needs groups; set data.group"
+    assert told(dataset(), loss) == (
+        "method SimCLR: its loss NTXent with exclude=[group] needs groups; set data.group"
+    )
+    terms = "[nt_xent, {margin: {positives: label}}]"
+    both = f"method.loss={{weighted: {{terms: {terms}, weights: [1.0, 1.0]}}}}"
+    assert told(dataset(), both) == (
+        "method SimCLR: its loss Weighted with term Margin with positives=label needs labels; set "
+        "data.label or use labelled data"
+    )
     assert told(dataset(), "method=pair_supervised") == (
         "method PairSupervised needs marked pairs; set data.pair"
     )
+
+
+def test_supcon_refuses_a_loss_that_would_ignore_the_labels() -> None:
+    data = dataset(y=labels())
+    assert told(data, "method=supcon", "method.loss=triplet") == (
+        "method: loss=triplet: labels do not tell its positives, and SupCon learns from nothing "
+        "else; set its positives=label, or use the method simclr"
+    )
+    excluding = "method.loss={nt_xent: {exclude: [label]}}"
+    assert "use supcon, or triplet or margin with positives=label, or" in told(
+        data, "method=supcon", excluding
+    )
+    size = "training.batch_size=8"
+    parts(data, "method=supcon", "method.loss={triplet: {positives: label}}", size)
 
 
 def test_batches_that_cut_sets_are_told() -> None:
