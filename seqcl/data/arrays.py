@@ -66,9 +66,9 @@ def arrays_to_memory(
 
 
 def to_label(value: Any) -> Label | None:
-    """Return a label as a plain Python value; None and NaN are no label."""
+    """Return a label as a plain Python value; None, NaN and an empty text are no label."""
     plain = value.item() if isinstance(value, np.generic) else value
-    if plain is None or plain != plain:
+    if plain is None or plain != plain or plain == "":
         return None
     if isinstance(plain, list | tuple):
         return tuple(str(tag) for tag in plain)

@@ -365,7 +365,7 @@ def dataset_from_arrays(
         X: (n, C, T), where steps at the end that are NaN in every channel are padding; (n, T)
             for one channel; or a list of n arrays (C, T_i). NaN = missing. Images are
             (n, C, H, W), see `seqcl.data.images.unit_images`.
-        y: n labels; None or NaN = unknown.
+        y: n labels; None, NaN or an empty text = unknown.
         groups: n groups that a split never divides; None = a group of its own.
         ids: n names; None = ``#0``, ``#1``, ...
         channels: C names; None = ``c0``, ``c1``, ..., matched by position.

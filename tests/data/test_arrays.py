@@ -63,6 +63,14 @@ def test_labels_become_plain_values_and_nan_is_none() -> None:
         to_label({})
 
 
+def test_an_empty_text_is_no_label_group_or_mark() -> None:
+    texts = np.array(["a", "", "b"])
+    found = dataset_from_arrays(np.zeros((3, 1, 3)), texts, texts, pairs=texts.tolist())
+    assert found.classes == ("a", "b")
+    assert list(found.labels) == list(found.groups) == ["a", None, "b"]
+    assert found.pair_codes[1] == 0
+
+
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [

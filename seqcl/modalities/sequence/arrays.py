@@ -31,8 +31,8 @@ class NpzReader(CollectionReader):
 
     ``X`` is (n, C, T), or (n, T) for one channel; NaN is missing, and steps at the end at which
     every channel is NaN are padding. Optional: ``y`` (n,) labels, ``groups`` (n,) and ``pairs``
-    (n,) marks, empty = none, under other names by data.label, data.group and data.pair, and
-    ``channels`` (C,) names. An ``X`` saved by
+    (n,) marks, an empty text = none, under other names by data.label, data.group and data.pair,
+    and ``channels`` (C,) names. An ``X`` saved by
     ``np.savez`` stays on disk and is mapped; one saved compressed is unpacked once per file.
     """
 
@@ -126,7 +126,7 @@ def _lengths(X: Array) -> list[int] | None:
 
 
 def array_labels(path: Path, y: Array) -> list[Label | None]:
-    """Return whole numbers as int, NaN as None, the rest as it is."""
+    """Return whole numbers as int, NaN and empty texts as None, the rest as it is."""
     if y.dtype.kind not in "fiubUS":
         raise DataError(f"{path}: y is {y.dtype}; needed: numbers or text")
     if y.dtype.kind == "f":
@@ -138,7 +138,7 @@ def array_labels(path: Path, y: Array) -> list[Label | None]:
         known = y[~np.isnan(y)]
         convert = int if np.array_equal(known, np.rint(known)) else float
         return [None if np.isnan(value) else convert(value) for value in y]
-    return array_texts(path, "y", y)
+    return [None if label == "" else label for label in array_texts(path, "y", y)]
 
 
 def array_texts(path: Path, name: str, array: Array) -> list[Any]:

@@ -70,6 +70,8 @@ def test_npz_names_for_labels_and_groups_are_options(tmp_path):
         (np.array([0.5, 2.0, 1.0, 1.0]), [0.5, 2.0, 1.0, 1.0]),
         (np.array(["a", "b", "a", "b"]), ["a", "b", "a", "b"]),
         (np.array([b"a", b"b", b"a", b"b"]), ["a", "b", "a", "b"]),
+        (np.array(["a", "", "a", "b"]), ["a", None, "a", "b"]),
+        (np.array([b"a", b"", b"a", b"b"]), ["a", None, "a", "b"]),
         (np.array([True, False, True, True]), [True, False, True, True]),
     ],
 )
