@@ -22,7 +22,17 @@ from seqcl.registry import Spec
 __all__ = ["NEEDS", "Loss", "Method", "Progress", "encode_views", "known_of"]
 
 NEEDS = frozenset(
-    {"labels", "groups", "pairs", "local", "overlap", "two_views", "paired", "time_frequency"}
+    {
+        "labels",
+        "groups",
+        "pairs",
+        "local",
+        "overlap",
+        "two_views",
+        "paired",
+        "time_frequency",
+        "whole",
+    }
 )
 """What a method may ask of its batches, views and encoders."""
 

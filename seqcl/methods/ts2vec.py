@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from seqcl.batch import Encoded
+from seqcl.batch import Batch, Encoded
 from seqcl.encoders.base import Encoder
 from seqcl.losses.hierarchical import hierarchical
 from seqcl.losses.soft import record_weights
@@ -25,15 +25,16 @@ class TS2Vec(Method):
     Wants the views `overlapping`, with `step_mask` for the paper's masks, and an encoder whose
     local features matter: `tcn` with `pooling: max` is closest to the paper's. With an encoder of
     stride s, local steps of two crops match to half of s. Soft assignments are SoftCLT's (Lee et
-    al. 2024, arXiv 2312.16424); their distances are taken between the records' first views, inside
-    the batch. With more than two views the loss is the mean over pairs of views.
+    al. 2024, arXiv 2312.16424). Those between records go by the distances of whole records inside
+    the batch: the views are then `overlapping` with `whole: true`, whose last view is measured and
+    not encoded. With more than two crops the loss is the mean over pairs of them.
 
     Args:
         encoders: the one encoder.
         instance: weight of the contrast with other records, 0 to 1; the rest is for other steps.
         anchors: steps drawn as anchors at every scale of the temporal term; None = all.
         soft_records: sharpness of soft assignments between records (tau of SoftCLT, 1 to 50
-            there); None = hard.
+            there), which asks for the views' whole record; None = hard.
         soft_steps: sharpness of soft assignments between steps (0.5 to 2.5 there); None = hard.
         soft_ceiling: largest weight of another record (alpha of SoftCLT).
     """
@@ -54,21 +55,35 @@ class TS2Vec(Method):
         self.instance, self.anchors = instance, anchors
         self.soft_records, self.soft_steps = soft_records, soft_steps
         self.soft_ceiling = soft_ceiling
+        if soft_records is not None:
+            self.needs = type(self).needs | {"whole"}
+
+    def check(self, views: tuple[Batch, ...]) -> None:
+        """Raise ValueError with too few views or records."""
+        super().check(views)
+        if self.soft_records is not None and len(views) < 3:
+            raise ValueError(
+                f"TS2Vec: {len(views)} views; soft_records needs two crops and the whole record, "
+                "as views: {overlapping: {whole: true}} give"
+            )
+
+    def encode(self, views: tuple[Batch, ...]) -> tuple[Encoded, ...]:
+        """Encode each crop; the whole record, last of three or more, comes along as it is."""
+        if self.soft_records is None or len(views) < 3:  # the diagnostics show two crops
+            return super().encode(views)
+        *crops, whole = views
+        nothing = whole.values.new_zeros(len(whole), 0)
+        return (*super().encode(tuple(crops)), Encoded(nothing, None, None, whole))
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
-        """Return the mean of the loss over the pairs of views."""
-        pairs = combinations(encoded, 2)
-        losses = [
-            self._contrast(first, second, self._records(encoded[0])) for first, second in pairs
-        ]
+        """Return the mean of the loss over the pairs of crops."""
+        crops, records = encoded, None
+        if self.soft_records is not None:
+            whole, crops = encoded[-1].view, encoded[:-1]
+            records = record_weights(whole.values, whole.mask, self.soft_records, self.soft_ceiling)
+        losses = [self._contrast(*pair, records) for pair in combinations(crops, 2)]
         total = torch.stack(losses).mean()
         return Loss(total, {"contrast": total.detach()})
-
-    def _records(self, encoded: Encoded) -> Tensor | None:
-        if self.soft_records is None:
-            return None
-        view = encoded.view
-        return record_weights(view.values, view.mask, self.soft_records, self.soft_ceiling)
 
     def _contrast(self, first: Encoded, second: Encoded, records: Tensor | None) -> Tensor:
         a, b, real = common_steps(first, second, self.encoder.stride)

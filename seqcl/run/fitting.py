@@ -181,5 +181,16 @@ def _check_views(method: Method, views: ViewGenerator, model: Model, dataset: Da
             f"views: those of {type(views).__name__} share no steps that could be matched, and "
             f"{name} contrasts common steps; use views: overlapping"
         )
+    if "whole" in method.needs and not views.whole:
+        raise PresetError(
+            f"views: {name} measures whole records (method.soft_records), which those of "
+            f"{type(views).__name__} do not hold; set views.overlapping.whole=true, or "
+            "method.soft_records=null"
+        )
+    if views.whole and "whole" not in method.needs:
+        raise PresetError(
+            f"views: the whole record (views.overlapping.whole) is to be measured, and {name} "
+            "would encode it; set views.overlapping.whole=false"
+        )
     if "two_views" in method.needs and len(made) < 2:
         raise PresetError(f"views: make {len(made)} view of a record, and {name} needs two or more")

@@ -138,6 +138,8 @@ class ViewGenerator(ABC):
     """How many steps longer than a window the dataset must read (neighbouring windows)."""
     aligned: ClassVar[bool] = False
     """Whether the views share steps, and step t of a view is recording step ``start + t``."""
+    whole: bool = False
+    """Whether the last view is the record as it is, to measure records by and not to encode."""
 
     @abstractmethod
     def __call__(self, batch: Batch, frontend: Frontend, rng: Rng) -> tuple[Batch, ...]:

@@ -32,6 +32,8 @@ class Overlapping(ViewGenerator):
 
     Args:
         overlap: length of the common stretch as a share of the record, drawn uniformly.
+        whole: whether the record itself, unaugmented, comes as one more view, for methods that
+            measure records by it (`soft_records` of TS2Vec).
         before, after: augmentations around the front end. Those that move steps are refused
             (ValueError): they would lose the overlap.
     """
@@ -42,17 +44,18 @@ class Overlapping(ViewGenerator):
         self,
         *,
         overlap: tuple[Fraction, Fraction] = (0.2, 0.8),
+        whole: bool = False,
         before: tuple[Spec[Augmentation], ...] = (),
         after: tuple[Spec[Augmentation], ...] = (),
     ) -> None:
-        self.overlap = overlap
+        self.overlap, self.whole = overlap, whole
         check_range(self, "overlap")
         self.around = AroundFrontend(before, after)
         _refuse_moves("before", before, self.around.before)
         _refuse_moves("after", after, self.around.after)
 
     def __call__(self, batch: Batch, frontend: Frontend, rng: Rng) -> tuple[Batch, ...]:
-        """Return the left view and the right view; their T differ."""
+        """Return the left view and the right view, whose T differ, and the record if asked for."""
         total = batch.values.shape[-1]
         common = max(1, round(rng.host.uniform(*self.overlap) * total))
         place = int(rng.host.integers(total - common + 1))
@@ -68,7 +71,8 @@ class Overlapping(ViewGenerator):
             window(batch, start, left + common),
             window(batch, start + shift, common + right),
         )
-        return tuple(self.around(crop, frontend, rng.fork(v)) for v, crop in enumerate(crops))
+        views = tuple(self.around(crop, frontend, rng.fork(v)) for v, crop in enumerate(crops))
+        return (*views, frontend(batch)) if self.whole else views
 
 
 def _refuse_moves(side: str, specs: Sequence[Spec[Augmentation]], chain: Chain) -> None:

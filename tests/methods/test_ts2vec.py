@@ -15,7 +15,8 @@ from seqcl.losses.soft import record_weights
 from seqcl.methods.ts2vec import TS2Vec, common_steps
 from seqcl.registry import Spec, registry
 from seqcl.rng import Rng
-from seqcl.run.fitting import assemble
+from seqcl.run.fitting import assemble, fit
+from seqcl.training.gradcache import chunked_backward
 from seqcl.views.frontend import IdentityFrontend
 from seqcl.views.overlapping import Overlapping
 
@@ -89,14 +90,58 @@ def test_garbage_in_masked_steps_does_not_matter() -> None:
     assert method(views).total.isfinite()
 
 
-def test_soft_assignments_are_softclt_s() -> None:
-    views = (batch(seed=0), batch(seed=1))
+def soft(key: int = 0, masked: bool = False) -> tuple[Batch, tuple[Batch, ...]]:
+    """Return records, and their crops of which half the steps are masked, with the whole."""
+    whole = batch(6, 40, masked=masked)
+    masks = (Spec("augmentations", "step_mask", {"probability": 0.5}),)
+    generator = Overlapping(whole=True, before=masks)
+    return whole, generator(whole, IdentityFrontend(1), Rng(key))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_soft_assignments_are_softclt_s_by_the_whole_records(masked: bool) -> None:
     method = TS2Vec({"main": encoder()}, soft_records=3.0, soft_steps=0.5, soft_ceiling=0.4)
-    local = [one.local.transpose(1, 2) for one in method.encode(views)]
-    records = record_weights(views[0].values, None, 3.0, 0.4)
-    expected = hierarchical(*local, records=records, sharpness=0.5)
+    whole, views = soft(masked=masked)
+    records = record_weights(whole.values, whole.mask, 3.0, 0.4)
+    assert not torch.allclose(records, record_weights(views[0].values, views[0].mask, 3.0, 0.4))
+    first, second, real = common_steps(*method.encode(views)[:2], stride=1)
+    expected = hierarchical(first, second, real, records=records, sharpness=0.5)
     torch.testing.assert_close(method(views).total, expected)
-    assert method(views).total > TS2Vec({"main": method.encoder})(views).total
+    assert method(views).total > TS2Vec({"main": method.encoder})(views[:2]).total
+
+
+def test_the_whole_record_is_measured_and_not_encoded() -> None:
+    method, (_, views) = TS2Vec({"main": encoder()}, soft_records=3.0), soft()
+    steps: set[int] = set()
+    method.encoder.register_forward_pre_hook(
+        lambda _, inputs: steps.add(inputs[0].values.shape[-1])
+    )
+    method(views).total.backward()
+    assert steps == {view.values.shape[-1] for view in views[:2]}
+    assert views[2].values.shape[-1] not in steps
+    whole = [w.grad.clone() for w in method.parameters() if w.grad is not None]
+    method.zero_grad()
+    chunked_backward(method, views, 4, (0,))
+    chunked = [w.grad for w in method.parameters() if w.grad is not None]
+    torch.testing.assert_close(chunked, whole)
+    with pytest.raises(ValueError, match="2 views; soft_records needs two crops and the whole"):
+        method(views[:2])
+
+
+def test_soft_records_and_the_whole_record_are_refused_without_each_other() -> None:
+    data = dataset_from_arrays(torch.randn(6, 1, 30).numpy())
+    cpu = torch.device("cpu")
+    for change, told in (
+        ("method.soft_records=3", "set views.overlapping.whole=true, or method.soft_records=null"),
+        ("views.overlapping.whole=true", "TS2Vec would encode it; set views.overlapping.whole=fal"),
+    ):
+        with pytest.raises(PresetError, match=told):
+            assemble(load_preset("ts2vec", (change,)), data, seed=0, device=cpu)
+    both = ("method.soft_records=3", "views.overlapping.whole=true", "training.steps=2",
+            "encoder.width=8", "encoder.depth=2", "encoder.local_dim=6")  # fmt: skip
+    result = fit(assemble(load_preset("ts2vec", both), data, seed=0, device=cpu))
+    assert result is not None
+    assert result.steps == 2
 
 
 def test_drawn_anchors_are_those_of_the_seed() -> None:
