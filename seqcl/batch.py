@@ -113,6 +113,9 @@ class Batch:
     different, 0 where it has no mark."""
     start: Tensor | None = None
     """(B,) first step of the window in its recording."""
+    offset: int | None = None
+    """Steps from where a first view begins to where this one does, on the host, in a record as
+    long as the batch; None = unknown there."""
     tokens: Tensor | None = None
     rate_hz: float | None = None
     indicators: int = 0

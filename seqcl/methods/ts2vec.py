@@ -98,13 +98,16 @@ class TS2Vec(Method):
         )
 
 
-def common_steps(first: Encoded, second: Encoded, stride: int) -> tuple[Tensor, Tensor, Tensor]:
+def common_steps(
+    first: Encoded, second: Encoded, stride: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Cut the local steps that two views share out of each: (B, N, D) twice, and (B, N) real.
 
-    N is the shorter view's, so that nothing waits for the device; where a record's views share
-    less, the rest is not real. (The paper cuts it off, so that an odd last step is dropped in
-    pooling, where here it is pooled alone.) Raises ValueError where a view does not say where it
-    starts.
+    N is what the views of the longest records share, where `Batch.offset` tells it on the host, as
+    that of `overlapping` does; real is None where all records share as much. In a shorter record
+    of an encoder with a stride a last step may be lost to rounding. Without an offset N is the
+    shorter view's, so that nothing waits for the device, and the rest is not real. (The paper drops
+    an odd last step in pooling.) Raises ValueError where a view does not say where it starts.
     """
     starts = [one.view.start for one in (first, second)]
     if starts[0] is None or starts[1] is None:
@@ -112,20 +115,28 @@ def common_steps(first: Encoded, second: Encoded, stride: int) -> tuple[Tensor, 
             "TS2Vec: the views do not say where they start, so their common steps are unknown; "
             "use views: overlapping"
         )
+    left, right = _local(first).transpose(1, 2), _local(second).transpose(1, 2)  # (B, T', D)
+    steps = min(left.shape[1], right.shape[1])
+    offsets = [one.view.offset for one in (first, second)]
+    if offsets[0] is not None and offsets[1] is not None:
+        ahead = (offsets[1] - offsets[0] + stride // 2) // stride
+        # A stride may round an overlap of a few input steps away: the nearest local step stays.
+        at = min(max(ahead, 0), left.shape[1] - 1), min(max(-ahead, 0), right.shape[1] - 1)
+        steps = min(left.shape[1] - at[0], right.shape[1] - at[1])
+        if first.mask is None and second.mask is None:
+            return left[:, at[0] :][:, :steps], right[:, at[1] :][:, :steps], None
     shift = (starts[1] - starts[0] + stride // 2).div(stride, rounding_mode="floor")  # (B,)
-    steps = min(_local(first).shape[2], _local(second).shape[2])
-    at = torch.arange(steps, device=shift.device)
-    a, in_a = _cut(first, shift.clamp(min=0).unsqueeze(1) + at)
-    b, in_b = _cut(second, (-shift).clamp(min=0).unsqueeze(1) + at)
+    place = torch.arange(steps, device=shift.device)
+    a, in_a = _cut(left, first.mask, shift.clamp(min=0).unsqueeze(1) + place)
+    b, in_b = _cut(right, second.mask, (-shift).clamp(min=0).unsqueeze(1) + place)
     return a, b, in_a & in_b
 
 
-def _cut(encoded: Encoded, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the local features at steps `at` (B, N), and which of these are real."""
-    steps = _local(encoded).transpose(1, 2)  # (B, T', D)
+def _cut(steps: Tensor, mask: Tensor | None, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the local features (B, T', D) at steps `at` (B, N), and which of these are real."""
     inside, at = at < steps.shape[1], at.clamp(max=steps.shape[1] - 1)
-    if encoded.mask is not None:
-        inside = inside & encoded.mask.gather(1, at)
+    if mask is not None:
+        inside = inside & mask.gather(1, at)
     return steps.gather(1, at.unsqueeze(2).expand(-1, -1, steps.shape[2])), inside
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -28,6 +29,7 @@ class Overlapping(ViewGenerator):
     ``Batch.start`` says where a view begins in its recording: step t of view v is recording step
     ``v.start + t``, so steps ``t`` of the first and ``t + first.start - second.start`` of the
     second are the same moment wherever both are real. Steps are counted before the front end.
+    ``Batch.offset`` tells the distance on the host too, so that shapes may follow it.
     In a batch of unequal lengths each record's crops and overlap are scaled to its own length.
 
     Args:
@@ -68,8 +70,8 @@ class Overlapping(ViewGenerator):
         span = torch.maximum(first, shift + second)
         start = random_start(batch, share(batch, total) - span, rng)
         crops = (
-            window(batch, start, left + common),
-            window(batch, start + shift, common + right),
+            replace(window(batch, start, left + common), offset=0),
+            replace(window(batch, start + shift, common + right), offset=left),
         )
         views = tuple(self.around(crop, frontend, rng.fork(v)) for v, crop in enumerate(crops))
         return (*views, frontend(batch)) if self.whole else views

@@ -34,6 +34,8 @@ def test_both_views_give_the_same_moments_and_no_other(masked: bool) -> None:
         method = TS2Vec({"main": encoder()})
         encoded = tuple(replace(one, local=one.view.values) for one in method.encode(views))
         first, second, real = common_steps(*encoded, stride=1)
+        assert (real is None) is not masked
+        real = torch.ones_like(first[..., 0], dtype=torch.bool) if real is None else real
         assert torch.equal(first[real], second[real])
         for row in range(5):
             seen = [
@@ -44,21 +46,60 @@ def test_both_views_give_the_same_moments_and_no_other(masked: bool) -> None:
             assert int(real[row].sum()) == len(seen[0] & seen[1])
 
 
-def test_the_loss_is_the_hierarchical_one_of_the_common_steps() -> None:
-    method, views = TS2Vec({"main": encoder()}, instance=0.3), crops()
-    left, right = views
+@pytest.mark.parametrize("key", range(4))
+@pytest.mark.parametrize("around", [False, True])
+def test_the_loss_is_the_hierarchical_one_of_the_common_steps_alone(key: int, around: bool) -> None:
+    """The authors cut both views to their overlap, and so its length alone sets the scales."""
+    method, (left, right) = TS2Vec({"main": encoder()}, instance=0.3), crops(key=key)
+    views = (right, left) if around else (left, right)
     shift = int(right.start[0] - left.start[0])
     common = left.values.shape[2] - shift
-    steps = min(left.values.shape[2], right.values.shape[2])
-    local = [method.encoder(view, local=True).local.transpose(1, 2) for view in views]
     first, second = (
-        torch.nn.functional.pad(z[:, from_ : from_ + common], (0, 0, 0, steps - common), value=9.0)
-        for z, from_ in zip(local, (shift, 0), strict=True)
+        method.encoder(view, local=True).local.transpose(1, 2) for view in (left, right)
     )
-    real = (torch.arange(steps) < common).expand(5, -1)
     found = method(views)
-    torch.testing.assert_close(found.total, hierarchical(first, second, real, instance=0.3))
+    expected = hierarchical(first[:, shift:], second[:, :common], instance=0.3)
+    torch.testing.assert_close(found.total, expected)
     assert torch.equal(found.parts["contrast"], found.total.detach())
+
+
+def test_records_of_unequal_lengths_have_the_scales_of_the_longest_overlap() -> None:
+    whole = batch(5, 40)
+    lengths = (40, 30, 21, 9, 2)
+    mask = torch.arange(40) < torch.tensor(lengths)[:, None]
+    padded = whole.with_values(
+        whole.values * mask[:, None], mask=mask, lengths=torch.tensor(lengths), host_lengths=lengths
+    )
+    for key in range(4):
+        views = Overlapping()(padded, IdentityFrontend(1), Rng(key))
+        shift = int(views[1].start[0] - views[0].start[0])
+        encoded = TS2Vec({"main": encoder()}).encode(views)
+        first, second, real = common_steps(*encoded, stride=1)
+        assert first.shape == second.shape
+        assert first.shape[1] == views[0].values.shape[2] - shift
+        assert real is not None
+        assert real[0].all()
+        assert real.any(1).all()
+
+
+def test_one_common_step_is_left_where_a_stride_would_round_it_away() -> None:
+    torch.manual_seed(0)
+    conv = registry("encoders")["conv1d"](1)
+    views = (replace(batch(3, 13), offset=0), replace(batch(3, 16), offset=12))
+    first, second, real = common_steps(*(conv(view, local=True) for view in views), stride=8)
+    assert first.shape[1] == second.shape[1] == 1
+    assert real is None
+
+
+def test_without_an_offset_the_rest_of_the_shorter_view_is_not_real() -> None:
+    method, views = TS2Vec({"main": encoder()}), crops()
+    blind = tuple(replace(view, offset=None) for view in views)
+    known, unknown = (common_steps(*method.encode(given), stride=1) for given in (views, blind))
+    assert unknown[2] is not None
+    steps = known[0].shape[1]
+    assert unknown[2].sum(1).tolist() == [steps] * 5
+    assert torch.equal(unknown[0][:, :steps], known[0])
+    assert torch.equal(unknown[1][:, :steps], known[1])
 
 
 def test_whole_records_equal_the_loss_of_all_their_steps() -> None:
