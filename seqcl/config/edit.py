@@ -72,9 +72,11 @@ def _set_in_component(raw: Any, kind: str, keys: Keys, value: Any, where: str) -
         raise PresetError(f"--set {where}: is not set yet; name the component first ({where}=NAME)")
     name, options = pair
     component = _component(kind, name)
-    if component is None or (keys == [name] and not isinstance(value, Mapping)):
+    itself = keys == [name] and not isinstance(value, Mapping)
+    if component is None or (itself and name not in options_of(component)):
         raise PresetError(f"--set {where}({name}): takes options; write {where}={name}")
-    rest = keys[1:] if keys[0] == name else keys
+    # A plain value under a name that is the component's and an option's is the option's.
+    rest = keys[1:] if keys[0] == name and not itself else keys
     return {name: set_option(options, component, rest, value, f"{where}({name})")}
 
 

@@ -84,6 +84,27 @@ def test_set_expands_short_forms_and_reaches_into_lists() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "method.loss.margin=0.5",
+        "method.loss.margin.margin=0.5",
+        "method.loss.margin={metric: cosine, margin: 0.5}",
+    ],
+)
+def test_set_reaches_an_option_that_has_the_name_of_its_component(text: str) -> None:
+    preset = load_preset("series-margin", [text])
+    assert preset.method is not None
+    loss = preset.method.options["loss"]
+    assert (loss.name, loss.options["margin"]) == ("margin", 0.5)
+    assert loss.options["metric"] == "cosine"
+
+
+def test_a_plain_value_for_a_component_is_refused_where_no_option_has_its_name() -> None:
+    with pytest.raises(PresetError, match=r"method\(supcon\).loss\(supcon\): takes options; write"):
+        load_preset("series-supcon", ["method.loss.supcon=0.5"])
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("training.lr.x=1", "--set training.lr: is a plain value"),
