@@ -104,10 +104,34 @@ def test_pk_repeats_records_of_a_class_only_where_it_has_too_few() -> None:
         assert len(set(members.tolist())) == (4 if y[members[0]] == 0 else 3)
 
 
-def test_pk_with_fewer_classes_than_asked_for_gives_each_several_sets() -> None:
-    dataset, y = labelled({0: 20, 1: 20})
-    batch = PkSampler(dataset, classes=5, records=2).epoch(0, 0)[:10]
-    assert sorted(np.bincount(y[batch]).tolist()) == [4, 6]
+def test_pk_shows_a_set_of_every_class_in_an_epoch_however_few_the_records() -> None:
+    dataset, y = labelled({0: 2, 1: 2, 2: 2})
+    sampler = PkSampler(dataset, records=4)
+    rows = sampler.epoch(0, 0)
+    assert len(sampler) == 12
+    assert np.bincount(y[rows]).tolist() == [4, 4, 4]
+    assert np.bincount(rows).tolist() == [2] * 6
+    assert sampler.fault(12) is None
+
+
+def test_pk_refuses_more_classes_or_records_than_the_data_have_with_the_true_numbers() -> None:
+    dataset, _ = labelled({0: 8, 1: 8, 2: 6})
+    assert PkSampler(dataset, classes=50).fault(200) == (
+        "sampler pk: classes=50, and the data have 3: set training.sampler.pk.classes to at most "
+        "that, or leave it out, and training.batch_size to match"
+    )
+    assert PkSampler(dataset, records=100).fault(300) == (
+        "sampler pk: records=100, and the largest class has 8, which a set would hold more than "
+        "twice: set training.sampler.pk.records to at most 8, and training.batch_size to match"
+    )
+    assert PkSampler(dataset, classes=3, records=16).fault(48) is None
+
+
+def test_pk_refuses_labels_of_which_no_two_are_equal() -> None:
+    values = dataset_from_arrays(np.zeros((24, 1, 4)), np.linspace(0, 1, 24))
+    with pytest.raises(DataError, match="no two of 24 labelled records are of one class, so sets"):
+        PkSampler(values)
+    assert len(PkSampler(values, records=1)) == 24
 
 
 def test_pk_mixes_in_every_record_without_a_label_once() -> None:

@@ -134,6 +134,14 @@ def test_a_set_that_is_smaller_than_the_batch_only_is_no_fault() -> None:
     assert made.loader().batch_size == 24
 
 
+def test_few_records_of_a_class_train_and_more_than_there_are_is_told_in_true_numbers() -> None:
+    few = dataset(6, y=labels(6))
+    assert parts(few, "method=supcon").loader().batch_size == 12
+    many = ("method=supcon", "training.sampler.pk.records=100", "training.batch_size=300")
+    text = told(dataset(y=labels()), "training.sampler=pk", *many)
+    assert "records=100, and the largest class has 8" in text
+
+
 def test_a_sampler_that_never_brings_a_class_together_is_told() -> None:
     lonely = dataset(y=list(range(24)))
     text = told(lonely, "method=supcon", "training.sampler=shuffle", "training.batch_size=8")

@@ -25,18 +25,19 @@ class PkSampler(Sampler):
 
     The records of a class are dealt from a shuffled deck, so a set holds none twice; a class of
     fewer than K records gives each of them as evenly as can be. Every class is as frequent as any
-    other. An epoch has as many rows as the dataset, rounded to whole sets; with `others`, enough
-    to show each record without a label once.
+    other. An epoch has as many rows as the dataset, rounded to whole sets, and at least one set of
+    each class; with `others`, enough to show each record without a label once.
 
     Args:
         dataset: every record needs a label, unless `others` is set.
-        classes: P; the P sets that stand together are of P different classes, where there are so
-            many. None: the classes come in shuffled rounds, so one may stand at the end of a
+        classes: P, at most as many as there are; the P sets that stand together are of P different
+            classes. None: the classes come in shuffled rounds, so one may stand at the end of a
             round and at the beginning of the next.
-        records: K.
+        records: K, at most twice the records of the largest class.
         others: records without a label after each set.
 
-    Raises DataError where records have no label and `others` is 0, or the other way round.
+    Raises DataError where records have no label and `others` is 0, or the other way round, and
+    where no class has two records though K is more than one.
     """
 
     needs = frozenset({"labels"})
@@ -64,13 +65,21 @@ class PkSampler(Sampler):
                 f"sampler pk: others={others}, and every record has a label; use others=0 (for "
                 "the method semi_supervised: use supcon, which needs no others)"
             )
+        self._largest = int(self._members.counts.max())
+        if records > 1 and self._largest < 2 and self.size > 1:
+            raise DataError(
+                f"sampler pk: no two of {len(self._members)} labelled records are of one class, so "
+                f"sets of {records} would repeat a record; are these labels classes? Set "
+                "data.label, or use training.sampler=shuffle"
+            )
         self.classes = classes or len(self._members)
         together = classes or 1
         self.block = together * (records + others)
         sets = (self.size - len(self._unknown)) // records
         if others:
             sets = max(sets, -(-len(self._unknown) // others))
-        self._sets = max(1, -(-sets // together)) * together
+        sets = max(sets, len(self._members))
+        self._sets = -(-sets // together) * together
 
     def __len__(self) -> int:
         """Rows of every epoch."""
@@ -88,7 +97,19 @@ class PkSampler(Sampler):
         return together.ravel()
 
     def fault(self, batch_size: int) -> str | None:
-        """Return what is wrong with batches that would cut a set."""
+        """Return what is wrong with P, with K, or with batches that would cut a set."""
+        if self.classes > len(self._members):
+            return (
+                f"sampler pk: classes={self.classes}, and the data have {len(self._members)}: set "
+                "training.sampler.pk.classes to at most that, or leave it out, and "
+                "training.batch_size to match"
+            )
+        if self.records > max(2 * self._largest, 2):
+            return (
+                f"sampler pk: records={self.records}, and the largest class has {self._largest}, "
+                "which a set would hold more than twice: set training.sampler.pk.records to at "
+                f"most {self._largest}, and training.batch_size to match"
+            )
         if batch_size % self.block == 0:
             return None
         return (
