@@ -99,7 +99,7 @@ class Batch:
     ids: Tensor
     """(B,) row in the dataset."""
     groups: Tensor | None = None
-    """(B,) group number."""
+    """(B,) group number; a window of a recording without a group has its recording's."""
     lengths: Tensor | None = None
     """(B,) steps before padding; None = all T."""
     host_lengths: tuple[int, ...] | None = None
@@ -113,6 +113,8 @@ class Batch:
     different, 0 where it has no mark."""
     start: Tensor | None = None
     """(B,) first step of the window in its recording."""
+    recordings: Tensor | None = None
+    """(B,) number of the recording that the window was cut from; None where records are whole."""
     offset: int | None = None
     """Steps from where a first view begins to where this one does, on the host, in a record as
     long as the batch; None = unknown there."""

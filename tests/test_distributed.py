@@ -36,10 +36,11 @@ def views(world: int) -> tuple[Tensor, Tensor]:
 
 
 def facts(world: int, rows: slice) -> Known:
-    """Return labels and groups; a class is on several processes, and none has as many pairs."""
+    """Return what is known; a class is on several processes, and none has as many pairs."""
     n = ROWS * world
     labels = torch.tensor([0, 0, 0, -1, 1, 1, 2, 0, -1, 3, 4, 5, 6, 7, 0])[:n]
-    return Known(labels[rows], (torch.arange(n) // 4)[rows], torch.arange(n)[rows])
+    at = torch.arange(n)
+    return Known(labels[rows], (at // 4)[rows], at[rows], recordings=(at // 6)[rows])
 
 
 def losses() -> dict[str, PairLoss]:

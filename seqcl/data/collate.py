@@ -97,6 +97,7 @@ class Collate:
             labels=_tensor(raw.labels),
             pairs=_tensor(raw.pairs),
             start=_tensor(raw.start),
+            recordings=_tensor(raw.recordings),
             rate_hz=rate_hz,
             indicators=raw.values.shape[1] if self.missing == "indicator" else 0,
         )

@@ -45,11 +45,14 @@ class Rows:
     labels: Ints | None
     """(B,) places in `Dataset.classes`, -1 = unknown; None where no record has a label."""
     groups: Ints | None
-    """(B,) group numbers; a recording without a group has one of its own; None as for labels."""
+    """(B,) group numbers; a recording without a group has one of its own; None where rows are
+    whole recordings and none has a group."""
     pairs: Ints | None = None
     """(B,) pair numbers, as in `Batch.pairs`; None where no record has a mark."""
     size: Size | None = None
     """Height and width of the images; None = series."""
+    recordings: Ints | None = None
+    """(B,) number of the recording that the row is a window of; None as for `start`."""
 
 
 class Dataset:
@@ -200,15 +203,16 @@ class Dataset:
         """Return rows as arrays, without a loop where the values are in memory."""
         places = self._places(rows)
         span = self._windows.locate(places)
+        known = self._recordings
+        grouped = self.is_windowed or bool(known.group_names)
         return Rows(
             values=self._values.read(span),
             lengths=span.length,
             start=span.start if self.is_windowed else None,
             labels=self._label_codes(places) if self.classes else None,
-            groups=self._group_codes(span.recording) if self._recordings.group_names else None,
-            pairs=self._recordings.pair_codes[span.recording]
-            if self._recordings.pair_names
-            else None,
+            groups=self._group_codes(span.recording) if grouped else None,
+            pairs=known.pair_codes[span.recording] if known.pair_names else None,
+            recordings=span.recording if self.is_windowed else None,
             size=self.size,
         )
 

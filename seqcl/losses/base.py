@@ -31,6 +31,8 @@ class Known:
     """(B,) first step of the record in its recording."""
     temperature: Tensor | None = None
     """Scalar that replaces the loss's own temperature: learnt, or on a schedule."""
+    recordings: Tensor | None = None
+    """(B,) recording that the record was cut from; -1 = unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class PairLoss(ABC):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Of labels, groups: what `known` must hold, with these options."""
+        """Of labels, groups, recordings: what `known` must hold, with these options."""
         return frozenset()
 
     @property

@@ -29,12 +29,12 @@ class Exclusion:
 
     same: tuple[Tensor, ...] = ()
     """(N,) codes: records of equal code; below 0 = unknown, never excluded."""
-    groups: Tensor | None = None
+    recordings: Tensor | None = None
     """(N,) recording of each record, below 0 = unknown; with `start`."""
     start: Tensor | None = None
     """(N,) first step in the recording."""
     steps: int = 0
-    """Records of one group whose starts are fewer steps than this apart."""
+    """Records of one recording whose starts are fewer steps than this apart."""
     above: float | None = None
     """Pairs of a larger cosine than this."""
 
@@ -46,15 +46,15 @@ class ExcludingLoss(PairLoss):
     exclude: tuple[Literal["label", "group"], ...] = ()
     """Records of the anchor's label or group are no negatives; unknown ones always are."""
     exclude_steps: Annotated[int, Ge(1)] | None = None
-    """Records of the anchor's group that start fewer steps than this away are no negatives."""
+    """Windows of the anchor's recording that start fewer steps than this away are no negatives."""
     exclude_above: Annotated[float, Gt(-1), Lt(1)] | None = None
     """Rows of another record whose cosine with the anchor is above this are no negatives."""
 
     @property
     def needs(self) -> frozenset[str]:
-        """Labels and groups, where an option asks for them."""
+        """Labels, groups and recordings, where an option asks for them."""
         named = {f"{name}s" for name in self.exclude}
-        return frozenset(named | ({"groups"} if self.exclude_steps is not None else set()))
+        return frozenset(named | ({"recordings"} if self.exclude_steps is not None else set()))
 
     def asking(self, need: str) -> str:
         """Return the option that asks for it."""
@@ -72,8 +72,9 @@ class ExcludingLoss(PairLoss):
         same = tuple(self._told(known, f"{name}s", "exclude") for name in self.exclude)
         if self.exclude_steps is None:
             return Exclusion(same, above=self.exclude_above)
-        groups, start = (self._told(known, name, "exclude_steps") for name in ("groups", "start"))
-        return Exclusion(same, groups, start, self.exclude_steps, self.exclude_above)
+        names = ("recordings", "start")
+        recordings, start = (self._told(known, name, "exclude_steps") for name in names)
+        return Exclusion(same, recordings, start, self.exclude_steps, self.exclude_above)
 
     def _told(self, known: Known, name: str, option: str) -> Tensor:
         found: Tensor | None = getattr(known, name)
@@ -110,8 +111,8 @@ def rules_of(
         return codes[own].repeat(repeats), codes.repeat(copies)
 
     rules: list[Rule] = [Same(*both(apart(codes))) for codes in exclusion.same]
-    if exclusion.groups is not None and exclusion.start is not None:
-        places = apart(exclusion.groups) * _APART + exclusion.start.to(torch.int64)
+    if exclusion.recordings is not None and exclusion.start is not None:
+        places = apart(exclusion.recordings) * _APART + exclusion.start.to(torch.int64)
         rules.append(Near(*both(places), exclusion.steps))
     if exclusion.above is not None:
         norms, others = (x.detach().norm(dim=1) for x in (anchors, columns))

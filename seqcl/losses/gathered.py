@@ -35,6 +35,7 @@ def gather_views(
         labels=_gathered(known.labels),
         groups=_gathered(known.groups),
         start=_gathered(known.start),
+        recordings=_gathered(known.recordings),
     )
     return gather_with_grad(a), gather_with_grad(b), whole, slice(first, first + len(a))
 

@@ -26,6 +26,7 @@ NEEDS = frozenset(
         "labels",
         "groups",
         "pairs",
+        "recordings",
         "local",
         "overlap",
         "two_views",
@@ -132,7 +133,7 @@ class Method(nn.Module, ABC):
 def known_of(view: Batch, loss: PairLoss, temperature: Tensor | None = None) -> Known:
     """Return what `loss` may know of the records of a view: no label unless it asks for labels."""
     labels = view.labels if "labels" in loss.needs else None
-    return Known(labels, view.groups, view.start, temperature)
+    return Known(labels, view.groups, view.start, temperature, view.recordings)
 
 
 def encode_views(encoder: Encoder, views: tuple[Batch, ...], local: bool) -> tuple[Encoded, ...]:

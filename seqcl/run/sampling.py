@@ -34,8 +34,12 @@ def check_needs(method: Method, dataset: Dataset) -> None:
         raise PresetError(
             f"{_who(method, 'labels')} needs labels; set data.label or use labelled data"
         )
-    if "groups" in method.needs and all(group is None for group in dataset.groups):
+    if "groups" in method.needs and not (dataset.is_windowed or any(dataset.groups)):
         raise PresetError(f"{_who(method, 'groups')} needs groups; set data.group")
+    if "recordings" in method.needs and not dataset.is_windowed:
+        raise PresetError(
+            f"{_who(method, 'recordings')} needs windows of recordings; set data.window"
+        )
     if "pairs" in method.needs and not dataset.pair_codes.any():
         raise PresetError(f"{_who(method, 'pairs')} needs marked pairs; set data.pair")
 

@@ -184,7 +184,8 @@ def test_a_temperature_that_is_known_is_used_or_refused_by_name(name: str) -> No
 @pytest.mark.parametrize("name", NAMES)
 def test_what_it_needs_follows_from_its_options(name: str) -> None:
     loss = build(name)
-    assert loss.needs <= {"labels", "groups"}
+    assert loss.needs <= {"labels", "groups", "recordings"}
+    assert loss.together <= loss.needs
     if isinstance(loss, ExcludingLoss):
         grouped = dataclasses.replace(loss, exclude=("label", "group"))
         assert grouped.needs == {"labels", "groups"}

@@ -151,7 +151,16 @@ def test_a_recording_without_group_is_a_group_of_its_own() -> None:
     dataset = dataset_from_arrays(np.zeros((4, 1, 3)), groups=["b", None, "b", None])
     assert dataset.group_codes.tolist() == [0, 2, 0, 4]
     assert dataset.gather([0, 1]).groups is not None
-    assert dataset_from_arrays(np.zeros((2, 1, 3))).gather([0]).groups is None
+    whole = dataset_from_arrays(np.zeros((2, 1, 3))).gather([0])
+    assert whole.groups is whole.recordings is None
+
+
+def test_windows_without_a_group_have_that_of_their_recording(windowed: Dataset) -> None:
+    rows = windowed.gather(np.arange(len(windowed)))
+    assert rows.groups is not None
+    assert rows.recordings is not None
+    np.testing.assert_array_equal(rows.recordings, windowed.spans.recording)
+    np.testing.assert_array_equal(rows.groups, windowed.group_codes)
 
 
 def test_notes_are_kept_by_who_was_told() -> None:

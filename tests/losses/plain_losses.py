@@ -23,6 +23,7 @@ class Plain:
     labels: list[int] | None = None
     groups: list[int] | None = None
     start: list[int] | None = None
+    recordings: list[int] | None = None
     by_label: bool = False
     by_group: bool = False
     steps: int | None = None
@@ -46,7 +47,7 @@ class Plain:
         near = False
         if self.steps is not None:
             assert self.start is not None
-            near = same(self.groups) and abs(self.start[i] - self.start[j]) < self.steps
+            near = same(self.recordings) and abs(self.start[i] - self.start[j]) < self.steps
         return (
             (self.by_label and same(self.labels))
             or (self.by_group and same(self.groups))
@@ -253,7 +254,8 @@ def facts(n: int) -> Known:
     """Return labels of 1, 2 and more records each, some unknown; groups and starts."""
     labels = torch.tensor([0, 1, 1, -1, 2, 2, 2, -1, 1, 3, 3, 2, 5])[torch.arange(n) % 13]
     groups = torch.tensor([0, 0, 1, 1, -1, 0, -1])[torch.arange(n) % 7]
-    return Known(labels, groups, torch.arange(n) * 5 % 31)
+    start, recordings = torch.arange(n) * 5 % 31, torch.tensor([0, 0, 1, -1])[torch.arange(n) % 4]
+    return Known(labels, groups, start, recordings=recordings)
 
 
 def plain(a: Tensor, b: Tensor, known: Known | None = None, **options: object) -> Plain:
@@ -261,6 +263,6 @@ def plain(a: Tensor, b: Tensor, known: Known | None = None, **options: object) -
     told = Known() if known is None else known
     lists = (
         None if codes is None else codes.tolist()
-        for codes in (told.labels, told.groups, told.start)
+        for codes in (told.labels, told.groups, told.start, told.recordings)
     )
     return Plain(a.tolist(), b.tolist(), *lists, **options)  # type: ignore[arg-type]

@@ -43,7 +43,7 @@ def test_the_positive_is_never_excluded() -> None:
 def test_records_in_time_are_excluded_below_the_distance_and_in_their_recording_alone() -> None:
     (a, b), known = (
         views(4),
-        Known(groups=torch.tensor([0, 0, 0, 1]), start=torch.tensor([0, 5, 9, 0])),
+        Known(recordings=torch.tensor([0, 0, 0, 1]), start=torch.tensor([0, 5, 9, 0])),
     )
     found = NTXent(exclude_steps=5, temperature=0.2)(a, b, known)
     # Of the six pairs only 5 and 9, four apart, are near; 0 and 5 are not below five apart.
@@ -54,7 +54,7 @@ def test_records_in_time_are_excluded_below_the_distance_and_in_their_recording_
 def test_needs_follow_from_the_options() -> None:
     assert NTXent().needs == frozenset()
     assert NTXent(exclude=("label",)).needs == {"labels"}
-    assert NTXent(exclude_steps=3).needs == {"groups"}
+    assert NTXent(exclude_steps=3).needs == {"recordings"}
     assert NTXent(exclude=("label", "group"), exclude_above=0.9).needs == {"labels", "groups"}
     assert NTXent(exclude_above=0.9).needs == frozenset()
 
@@ -64,7 +64,7 @@ def test_what_is_not_known_is_told() -> None:
     with pytest.raises(ValueError, match="NTXent: exclude needs the groups of the records"):
         NTXent(exclude=("group",))(a, b)
     with pytest.raises(ValueError, match="NTXent: exclude_steps needs the start of the records"):
-        NTXent(exclude_steps=5)(a, b, Known(groups=torch.zeros(4).long()))
+        NTXent(exclude_steps=5)(a, b, Known(recordings=torch.zeros(4).long()))
 
 
 def test_codes_that_are_not_one_a_record_are_told() -> None:

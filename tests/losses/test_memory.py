@@ -21,7 +21,7 @@ def resident(field):
 def steps(n):
     a, b = (torch.randn(n, 32, requires_grad=True) for _ in range(2))
     codes = torch.arange(n) % 10
-    known = Known(codes, codes, torch.arange(n))
+    known = Known(codes, codes, torch.arange(n), recordings=codes)
     for name, options in {
         "nt_xent": {"exclude": ("label",), "exclude_steps": 9, "exclude_above": 0.9},
         "info_nce": {"candidates": 64},

@@ -196,7 +196,10 @@ def test_rows_of_zeros_and_duplicates_are_rows_like_any_other(name: str, small_t
     "name", [name for name in CASES if CASES[name][2] and not name.startswith("sigmoid")]
 )
 def test_anchors_without_negatives_give_zero_and_no_gradient(name: str) -> None:
-    (a, b), known = views(7), Known(torch.zeros(7).long(), torch.zeros(7).long(), torch.arange(7))
+    (a, b), known = (
+        views(7),
+        Known(*torch.zeros(2, 7).long(), torch.arange(7), None, torch.zeros(7).long()),
+    )
     options = {"exclude": ("label",), "l2": 0.0} if "n_pair" in name else {"exclude": ("label",)}
     loss = replace(CASES[name][0], **options)  # type: ignore[type-var]
     inputs = (a.requires_grad_(), b.requires_grad_())

@@ -1,5 +1,7 @@
 """The weighted sum: its value, what it asks for, to whom a temperature goes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from plain_losses import facts, views
@@ -40,7 +42,7 @@ def test_needs_what_a_term_needs() -> None:
 def test_a_temperature_goes_to_the_terms_that_have_one() -> None:
     (a, b), known = views(9), facts(9)
     learnt = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    told = type(known)(known.labels, known.groups, known.start, learnt)
+    told = replace(known, temperature=learnt)
     loss = hybrid()(a, b, told)
     expected = (
         nt_xent(a, b, 0.3) + 0.5 * supcon(a, b, 0.3, labels=known.labels) + 2.0 * triplet(a, b)

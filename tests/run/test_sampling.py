@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from seqcl.config.preset import load_preset
-from seqcl.data.dataset import Dataset, dataset_from_arrays
+from seqcl.data.dataset import Dataset, dataset_from_arrays, open_dataset
+from seqcl.data.options import DataOptions
 from seqcl.data.samplers import GroupedSampler, PairSampler, PkSampler, ShuffleSampler
 from seqcl.errors import DataError, PresetError
+from seqcl.losses.nt_xent import nt_xent
+from seqcl.methods.base import known_of
 from seqcl.run.fitting import Parts, assemble, fit
 from seqcl.run.sampling import choose_sampler
 from seqcl.training.estimate import estimate
@@ -149,6 +153,61 @@ def test_a_sampler_that_never_brings_a_class_together_is_told() -> None:
         "training: in the first 3 batches of 8 records no two have one label (sampler pk brings "
         "them together), and SupCon has nothing to learn from that; use another training.sampler "
         "or a larger batch"
+    )
+
+
+def recorded(tmp_path: Path, *values: str, **options: object) -> Dataset:
+    """Write rows `time,x,group` and open them in windows of 16 every 4."""
+    header = "time,x,subject\n"
+    for number, group in enumerate(values):
+        x = np.random.default_rng(number).standard_normal(48)
+        rows = "\n".join(f"{step},{value:.3f},{group}" for step, value in enumerate(x))
+        (tmp_path / f"{number}.csv").write_text(header + rows)
+    data = DataOptions(columns=("x",), window=16, hop=4, **options)  # type: ignore[arg-type]
+    return open_dataset([str(tmp_path)], data)
+
+
+def test_windows_of_one_recording_are_excluded_by_time_without_a_group(tmp_path: Path) -> None:
+    one = recorded(tmp_path, "a")
+    assert set(one.groups) == {None}
+    result = fit(parts(one, "method.loss={nt_xent: {exclude_steps: 12}}"))
+    assert result is not None
+    assert np.isfinite(result.metrics["loss"])
+    assert "all of a batch have one group" in told(one, "method.loss={nt_xent: {exclude: [group]}}")
+
+
+def test_starts_are_compared_within_a_recording_and_not_within_a_subject(tmp_path: Path) -> None:
+    """Two recordings of one subject: windows of equal start lie in different ones."""
+    two = recorded(tmp_path, "a", "a", group="subject")
+    assert set(two.groups) == {"a"}
+    made = parts(two, "method.loss={nt_xent: {exclude_steps: 8}}")
+    batch = next(made.loader().batches())
+    assert made.method is not None
+    known = known_of(batch, made.method.loss)
+    assert known.recordings is not None
+    assert known.start is not None
+    exclusion = made.method.loss.exclusion(known)
+    a, b = torch.randn(2, len(batch), 4, generator=torch.Generator().manual_seed(0))
+    near = (known.start[:, None] - known.start).abs() < 8
+    apart = known.recordings[:, None] != known.recordings
+    assert (near & apart).any()
+    hidden = near & ~apart
+    expected = []
+    rows = torch.nn.functional.normalize(torch.cat([a, b]))
+    scores = rows @ rows.T / 0.5
+    for i in range(2 * len(batch)):
+        other = (i + len(batch)) % (2 * len(batch))
+        keep = ~hidden.repeat(2, 2)[i]
+        keep[other], keep[i] = True, False
+        expected.append(scores[i][keep].logsumexp(0) - scores[i, other])
+    found = nt_xent(a, b, 0.5, exclusion=exclusion)
+    torch.testing.assert_close(found, torch.stack(expected).mean())
+
+
+def test_whole_records_cannot_be_excluded_by_time() -> None:
+    assert told(dataset(), "method.loss={nt_xent: {exclude_steps: 3}}") == (
+        "method SimCLR: its loss NTXent with exclude_steps needs windows of recordings; set "
+        "data.window"
     )
 
 
