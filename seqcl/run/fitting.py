@@ -70,10 +70,9 @@ def assemble(
 ) -> Parts:
     """Build model, views and method; the same parts for equal (preset, dataset, seed).
 
-    Raises PresetError where the method needs labels or groups that the data does not have, or
-    that the sampler does not bring together, or where there is nothing to train; DataError where
-    the embedding goes by labels or groups and there are none; UsageError where the encoder of the
-    run `init` does not fit.
+    Raises DataError where the data lack labels or groups that the method or the embedding needs;
+    PresetError where the sampler does not bring them together, or where there is nothing to train;
+    UsageError where the encoder of the run `init` does not fit.
     """
     _check_axes(preset, dataset)
     model = build_model(preset, dataset.channels, dataset.rate_hz, seed)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from seqcl.data.dataset import Dataset
 from seqcl.data.loader import Loader
 from seqcl.data.samplers import Sampler
-from seqcl.errors import PresetError
+from seqcl.errors import DataError, PresetError
 from seqcl.losses.base import PairLoss
 from seqcl.methods.base import Method
 from seqcl.registry import Spec
@@ -29,19 +29,27 @@ def choose_sampler(options: TrainingOptions, method: Method | None) -> Spec[Samp
 
 
 def check_needs(method: Method, dataset: Dataset) -> None:
-    """Raise PresetError where the data lack what the method needs."""
-    if "labels" in method.needs and (dataset.label_codes < 0).all():
-        raise PresetError(
-            f"{_who(method, 'labels')} needs labels; set data.label or use labelled data"
-        )
-    if "groups" in method.needs and not (dataset.is_windowed or any(dataset.groups)):
-        raise PresetError(f"{_who(method, 'groups')} needs groups; set data.group")
-    if "recordings" in method.needs and not dataset.is_windowed:
-        raise PresetError(
-            f"{_who(method, 'recordings')} needs windows of recordings; set data.window"
-        )
-    if "pairs" in method.needs and not dataset.pair_codes.any():
-        raise PresetError(f"{_who(method, 'pairs')} needs marked pairs; set data.pair")
+    """Raise DataError where the data lack what the method needs."""
+    lacks = {
+        "labels": ("labels; set data.label or use labelled data", _unlabelled),
+        "groups": ("groups; set data.group", _ungrouped),
+        "pairs": ("marked pairs; set data.pair", lambda data: not data.pair_codes.any()),
+        "recordings": (
+            "windows of recordings; set data.window",
+            lambda data: not data.is_windowed,
+        ),
+    }
+    for need, (what, is_lacking) in lacks.items():
+        if need in method.needs and is_lacking(dataset):
+            raise DataError(f"{_who(method, need)} needs {what}")
+
+
+def _unlabelled(dataset: Dataset) -> bool:
+    return bool((dataset.label_codes < 0).all())
+
+
+def _ungrouped(dataset: Dataset) -> bool:
+    return not dataset.is_windowed and not any(dataset.groups)
 
 
 def _who(method: Method, need: str) -> str:
@@ -58,7 +66,8 @@ def check_batches(
 ) -> None:
     """Raise PresetError where the sampler cannot make the batches that are asked for.
 
-    What a method needs is looked for in the first batches, so it holds for any sampler.
+    What tells a method's positives must come together in one of the first batches, and what it
+    needs must not be the same for all of each; so it holds for any sampler.
     """
     fault = sampler.fault(loader.batch_size)
     if fault is not None:
@@ -70,11 +79,13 @@ def check_batches(
     rows = sampler.epoch(seed, 0)[: count * size].reshape(count, size)
     dataset = loader.dataset
     told = None
-    if "labels" in method.needs:
-        told = _classes_apart(dataset.label_codes[rows])
+    if "labels" in method.together and not _has_two_alike(dataset.label_codes[rows]):
+        told = "no two have one label (sampler pk brings them together)"
+    if told is None and "labels" in method.needs:
+        told = _one_kind(dataset.label_codes[rows], "label")
     if told is None and "groups" in method.needs:
         told = _one_kind(dataset.group_codes[rows], "group")
-    if told is None and "pairs" in method.needs:
+    if told is None and "pairs" in method.together:
         told = _pairs_apart(dataset.pair_codes[rows])
     if told is not None:
         name = type(method).__name__
@@ -84,14 +95,8 @@ def check_batches(
         )
 
 
-def _classes_apart(codes: Ints) -> str | None:
-    """Say what is wrong with the labels of batches (N, size); -1 = unknown."""
-    if not _has_two_alike(codes):
-        return "no two have one label (sampler pk brings them together)"
-    return _one_kind(codes, "label")
-
-
 def _one_kind(codes: Ints, name: str) -> str | None:
+    """Say that all records of each batch (N, size) are of one kind; -1 = unknown."""
     known = np.where(codes < 0, codes.max(axis=1, keepdims=True), codes)
     if (known.min(axis=1) < known.max(axis=1)).any():
         return None

@@ -295,6 +295,18 @@ def test_a_single_record_cannot_be_contrasted(seqcl: Seqcl, tmp_path: Path) -> N
     assert "at least 2" in pretrain(seqcl, "one.npz", code=4)
 
 
+def test_missing_labels_are_a_fault_of_the_data_whoever_finds_them(
+    seqcl: Seqcl, tmp_path: Path
+) -> None:
+    X = np.random.default_rng(0).normal(size=(8, 1, 32)).astype(np.float32)
+    supervised = ("--set", "method=supcon")
+    np.savez(tmp_path / "none.npz", X=X)
+    assert "method SupCon needs labels" in pretrain(seqcl, "none.npz", *supervised, code=4)
+    np.savez(tmp_path / "some.npz", X=X, y=np.array(["a", "b"] * 3 + ["", ""]))
+    told = pretrain(seqcl, "some.npz", *supervised, code=4)
+    assert "2 of 8 records have no label, first some.npz#6" in told
+
+
 def test_a_generator_that_cannot_work_is_a_fault_of_the_preset(seqcl: Seqcl, waves: Path) -> None:
     assert "needs two or more" in pretrain(seqcl, waves, "--set", "views.views=1", code=2)
     told = pretrain(seqcl, waves, "--set", "views={multi_crop: {local_fraction: 0.9}}", code=2)

@@ -13,7 +13,7 @@ from seqcl.config.preset import load_preset
 from seqcl.data.dataset import Dataset, dataset_from_arrays, open_dataset
 from seqcl.data.options import DataOptions
 from seqcl.data.samplers import GroupedSampler, PairSampler, PkSampler, ShuffleSampler
-from seqcl.errors import DataError, PresetError
+from seqcl.errors import DataError, PresetError, SeqclError
 from seqcl.losses.nt_xent import nt_xent
 from seqcl.methods.base import known_of
 from seqcl.run.fitting import Parts, assemble, fit
@@ -89,27 +89,31 @@ def test_a_dry_run_measures_with_the_sampler_of_the_method() -> None:
     assert found.batch[0] == 8
 
 
-def told(data: Dataset, *overrides: str) -> str:
-    with pytest.raises(PresetError) as caught:
+def told(data: Dataset, *overrides: str, kind: type[SeqclError] = PresetError) -> str:
+    with pytest.raises(kind) as caught:
         parts(data, *overrides)
     return str(caught.value)
 
 
+def lacking(*overrides: str) -> str:
+    return told(dataset(), *overrides, kind=DataError)
+
+
 def test_missing_labels_groups_and_pairs_are_told_with_the_option() -> None:
     loss = "method.loss={nt_xent: {exclude: [group]}}"
-    assert told(dataset(), "method=supcon") == (
+    assert lacking("method=supcon") == (
         "method SupCon needs labels; set data.label or use labelled data"
     )
-    assert told(dataset(), loss) == (
+    assert lacking(loss) == (
         "method SimCLR: its loss NTXent with exclude=[group] needs groups; set data.group"
     )
     terms = "[nt_xent, {margin: {positives: label}}]"
     both = f"method.loss={{weighted: {{terms: {terms}, weights: [1.0, 1.0]}}}}"
-    assert told(dataset(), both) == (
+    assert lacking(both) == (
         "method SimCLR: its loss Weighted with term Margin with positives=label needs labels; set "
         "data.label or use labelled data"
     )
-    assert told(dataset(), "method=pair_supervised") == (
+    assert lacking("method=pair_supervised") == (
         "method PairSupervised needs marked pairs; set data.pair"
     )
 
@@ -205,10 +209,15 @@ def test_starts_are_compared_within_a_recording_and_not_within_a_subject(tmp_pat
 
 
 def test_whole_records_cannot_be_excluded_by_time() -> None:
-    assert told(dataset(), "method.loss={nt_xent: {exclude_steps: 3}}") == (
+    assert lacking("method.loss={nt_xent: {exclude_steps: 3}}") == (
         "method SimCLR: its loss NTXent with exclude_steps needs windows of recordings; set "
         "data.window"
     )
+
+
+def test_labels_of_which_no_two_are_equal_may_be_excluded() -> None:
+    loss = "method.loss={nt_xent: {exclude: [label]}}"
+    parts(dataset(y=list(range(24))), loss, "training.batch_size=8")
 
 
 def test_batches_of_one_class_or_group_are_told() -> None:
