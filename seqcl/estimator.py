@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_random_state
 
 from seqcl.config.preset import load_preset
 from seqcl.data.dataset import dataset_from_arrays
@@ -20,6 +22,9 @@ from seqcl.run.fitting import assemble, fit
 from seqcl.training.embed import embed
 
 __all__ = ["ContrastiveEncoder"]
+
+_SEEDS = 2**32
+"""Seeds of numpy's RandomState."""
 
 Arrays = npt.ArrayLike | Sequence[npt.ArrayLike]
 
@@ -35,8 +40,9 @@ class ContrastiveEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         preset: a preset's name or file.
-        overrides: changes to it, as in ``--set``: ``("training.steps=200",)``.
-        random_state: seed of weights, order and views; equal seeds give equal embeddings.
+        overrides: changes to it, as in ``--set``: ``"training.steps=200"``, or several.
+        random_state: of weights, order and views; equal seeds give equal embeddings. A RandomState
+            gives the next seed at each fit, None another one.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: CPU threads; None = torch's.
 
@@ -50,8 +56,8 @@ class ContrastiveEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self,
         preset: str | Path = "series",
         *,
-        overrides: Sequence[str] = (),
-        random_state: int = 0,
+        overrides: str | Sequence[str] = (),
+        random_state: int | np.random.RandomState | None = 0,
         device: str = "auto",
         threads: int | None = None,
     ) -> None:
@@ -61,18 +67,31 @@ class ContrastiveEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.threads = threads
 
-    def fit(self, X: Arrays, y: npt.ArrayLike | None = None) -> Self:
-        """Train on X; `y` is used only by methods that need labels."""
-        preset = load_preset(str(self.preset), self.overrides)
+    def fit(
+        self, X: Arrays, y: npt.ArrayLike | None = None, groups: npt.ArrayLike | None = None
+    ) -> Self:
+        """Train on X.
+
+        Args:
+            X: n records.
+            y: n labels, for methods that need them; None, NaN or an empty text = unknown.
+            groups: n groups (subject, machine), for what goes by them; None = none.
+
+        Raises ValueError for a `random_state` that is no seed, SeqclError for what the command
+        would refuse.
+        """
+        overrides = (self.overrides,) if isinstance(self.overrides, str) else self.overrides
+        preset = load_preset(str(self.preset), overrides)
         if preset.data.window is not None:
             raise PresetError("data.window: fit takes each record of X whole; cut X instead")
         labels = None if y is None else np.asarray(y)
-        dataset = dataset_from_arrays(X, labels, missing=preset.data.missing)
+        members = None if groups is None else np.asarray(groups)
+        dataset = dataset_from_arrays(X, labels, members, missing=preset.data.missing)
         with cpu_threads(self.threads):
             parts = assemble(
                 preset,
                 dataset,
-                seed=self.random_state,
+                seed=_seed(self.random_state),
                 device=pick_device(self.device),
             )
             self.train_result_ = fit(parts)
@@ -100,3 +119,14 @@ class ContrastiveEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _seed(random_state: int | np.random.RandomState | None) -> int:
+    """Return a seed by scikit-learn's conventions; a number is its own."""
+    if isinstance(random_state, Integral):
+        if not 0 <= random_state < _SEEDS:
+            raise ValueError(
+                f"random_state is {random_state}; needed: 0 to {_SEEDS - 1}, a RandomState, or None"
+            )
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))

@@ -46,6 +46,43 @@ def test_equal_seeds_give_equal_embeddings_and_others_do_not() -> None:
     assert not np.allclose(first, encoder(random_state=1).fit(X).transform(X))
 
 
+def test_random_state_follows_scikit_learn() -> None:
+    X = series()
+    one = [encoder(random_state=np.random.RandomState(5)).fit_transform(X) for _ in range(2)]
+    np.testing.assert_array_equal(*one)
+    same = np.random.RandomState(5)
+    first, second = (encoder(random_state=same).fit_transform(X) for _ in range(2))
+    np.testing.assert_array_equal(first, one[0])
+    assert not np.allclose(first, second)
+    assert encoder(random_state=None).fit_transform(X).shape == (20, 32)
+    np.testing.assert_array_equal(
+        encoder(random_state=np.int64(3)).fit_transform(X), encoder(random_state=3).fit_transform(X)
+    )
+    with pytest.raises(ValueError, match="random_state is -1; needed: 0 to 4294967295, a RandomS"):
+        encoder(random_state=-1).fit(X)
+    with pytest.raises(ValueError, match="'a' cannot be used to seed"):
+        encoder(random_state="a").fit(X)
+
+
+def test_one_override_may_be_a_text() -> None:
+    found = ContrastiveEncoder("series-instant", overrides="embedding=identity").fit(series())
+    assert found.train_result_ is None
+    with pytest.raises(PresetError, match="--set steps: needs the form section.option=value"):
+        ContrastiveEncoder(overrides="steps").fit(series())
+
+
+def test_groups_and_labels_are_arguments_of_fit() -> None:
+    X = series()
+    loss = (*SMALL, "method.loss={nt_xent: {exclude: [group]}}")
+    with pytest.raises(DataError, match=r"exclude=\[group\] needs groups; .*\(groups of fit\)"):
+        encoder(overrides=loss).fit(X)
+    groups = [f"subject{row % 3}" for row in range(20)]
+    found = encoder(overrides=loss).fit_transform(X, groups=groups)
+    assert not np.allclose(found, encoder().fit_transform(X))
+    with pytest.raises(DataError, match=r"SupCon needs labels; .*\(y of fit\)"):
+        encoder(overrides=(*SMALL, "method=supcon")).fit(X)
+
+
 def test_the_constructor_stores_its_arguments_alone_and_clones() -> None:
     made = encoder(random_state=3)
     assert made.get_params() == clone(made).get_params()

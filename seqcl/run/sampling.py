@@ -31,8 +31,8 @@ def choose_sampler(options: TrainingOptions, method: Method | None) -> Spec[Samp
 def check_needs(method: Method, dataset: Dataset) -> None:
     """Raise DataError where the data lack what the method needs."""
     lacks = {
-        "labels": ("labels; set data.label or use labelled data", _unlabelled),
-        "groups": ("groups; set data.group", _ungrouped),
+        "labels": ("labels; set data.label or use labelled data (y of fit)", _unlabelled),
+        "groups": ("groups; set data.group (groups of fit)", _ungrouped),
         "pairs": ("marked pairs; set data.pair", lambda data: not data.pair_codes.any()),
         "recordings": (
             "windows of recordings; set data.window",

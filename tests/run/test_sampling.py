@@ -102,16 +102,17 @@ def lacking(*overrides: str) -> str:
 def test_missing_labels_groups_and_pairs_are_told_with_the_option() -> None:
     loss = "method.loss={nt_xent: {exclude: [group]}}"
     assert lacking("method=supcon") == (
-        "method SupCon needs labels; set data.label or use labelled data"
+        "method SupCon needs labels; set data.label or use labelled data (y of fit)"
     )
     assert lacking(loss) == (
-        "method SimCLR: its loss NTXent with exclude=[group] needs groups; set data.group"
+        "method SimCLR: its loss NTXent with exclude=[group] needs groups; set data.group (groups "
+        "of fit)"
     )
     terms = "[nt_xent, {margin: {positives: label}}]"
     both = f"method.loss={{weighted: {{terms: {terms}, weights: [1.0, 1.0]}}}}"
     assert lacking(both) == (
         "method SimCLR: its loss Weighted with term Margin with positives=label needs labels; set "
-        "data.label or use labelled data"
+        "data.label or use labelled data (y of fit)"
     )
     assert lacking("method=pair_supervised") == (
         "method PairSupervised needs marked pairs; set data.pair"
