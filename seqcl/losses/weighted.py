@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Annotated
 
 import torch
+from annotated_types import Gt
 from torch import Tensor
 
 from seqcl.losses.base import Known, PairLoss, check_views, refuse_temperature
@@ -24,7 +26,7 @@ class Weighted(PairLoss):
     """
 
     terms: tuple[Spec[PairLoss], ...] = (Spec("losses", "nt_xent"),)
-    weights: tuple[float, ...] = (1.0,)
+    weights: tuple[Annotated[float, Gt(0)], ...] = (1.0,)
 
     def __post_init__(self) -> None:
         if not self.terms or len(self.terms) != len(self.weights):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from seqcl.run.folder import load
 from seqcl.run.sampling import check_batches, check_needs, choose_sampler
 from seqcl.training.closed_form import codes_of, fit_embedding
 from seqcl.training.loop import TrainResult, train
+from seqcl.training.options import TrainingOptions
 from seqcl.training.sinks import Sink
 from seqcl.views.base import ViewGenerator
 
@@ -42,6 +43,12 @@ class Parts:
     """None where the preset says `method: none`."""
     device: torch.device
     seed: int
+    init: Path | None = None
+    """The run whose encoder is started from."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a user should know of the data, and of options without effect."""
+        return (*self.dataset.notes, *_unused(self))
 
     def skipped(self) -> tuple[Skipped, ...]:
         """Return the files of training and validation data that were passed over."""
@@ -96,7 +103,9 @@ def assemble(
         check_needs(method, dataset)
         _check_views(method, views, model, dataset)
         method.to(device)
-    parts = Parts(preset, dataset, validation, views, model.to(device), method, device, seed)
+    parts = Parts(
+        preset, dataset, validation, views, model.to(device), method, device, seed, init
+    )  # fmt: skip
     if method is not None:
         parts.loader()  # tells what cannot be batched before anything is written
     return parts
@@ -143,6 +152,24 @@ def _check_axes(preset: Preset, dataset: Dataset) -> None:
         raise PresetError(
             f"modality: is {preset.modality.name} and the data are {kind}; use a preset of "
             f"modality {wanted}"
+        )
+
+
+def _unused(parts: Parts) -> Iterator[str]:
+    """Yield what a preset without a method asks for in vain."""
+    if parts.method is not None:
+        return
+    given, default = parts.preset.training, TrainingOptions()
+    read = {"batch_size", "workers"}
+    names = [item.name for item in fields(given) if item.name not in read]
+    vain = [f"training.{name}" for name in names if getattr(given, name) != getattr(default, name)]
+    if vain:
+        yield f"method: none trains nothing by gradient; without effect: {', '.join(vain)}"
+    model = parts.model
+    if model.encoder.trainable and not model.embedding.passes and parts.init is None:
+        yield (
+            f"method: none and embedding: {parts.preset.embedding.name} learn nothing: encoder "
+            f"{parts.preset.encoder.name} keeps its random weights"
         )
 
 

@@ -85,7 +85,7 @@ def pretrain(
     with locked(out), threads(settings.threads):
         sweep(out)
         parts = _assemble(preset, settings)
-        notes += tuple(parts.dataset.notes)
+        notes += parts.notes()
         facts = _facts(parts.dataset, settings, notes)
         if resume:
             refuse_changes(out, preset, facts)
@@ -119,7 +119,7 @@ def dry_run(preset: str | Preset, settings: Settings) -> DryRun:
             )  # fmt: skip
     data = parts.dataset
     return DryRun(
-        preset.yaml(), len(data), data.channels, _extent(data), tuple(data.notes), measured
+        preset.yaml(), len(data), data.channels, _extent(data), parts.notes(), measured
     )
 
 

@@ -33,9 +33,9 @@ class TrainingOptions:
     """Parts a batch is encoded in, one after another, to save memory. Each part takes its own
     loss, so a part's records are contrasted with each other only."""
     chunk: Annotated[int, Ge(1)] | None = None
-    """Records that are encoded at once, to save memory at the price of encoding twice; the loss
-    is that of the whole batch, or of each part where `accumulate` makes several. Batch norm in an
-    encoder takes its statistics of a chunk. None = all at once."""
+    """Records that are encoded at once at most, to save memory at the price of encoding twice; the
+    loss is that of the whole batch, or of each part where `accumulate` makes several. Batch norm in
+    an encoder takes its statistics of a chunk. None = all at once."""
     sampler: Spec[Sampler] | None = None
     """Which records an epoch holds, in which order; None = what the method asks for, or every
     record once in random order."""
@@ -71,12 +71,6 @@ class TrainingOptions:
             faults.append(
                 f"batch_size={self.batch_size} cannot be split into accumulate="
                 f"{self.accumulate} equal parts; make it a multiple"
-            )
-        part = self.batch_size // self.accumulate
-        if self.chunk is not None and part % self.chunk:
-            faults.append(
-                f"chunk={self.chunk} does not divide the {part} records that are contrasted at "
-                "once (batch_size / accumulate); make it a divisor"
             )
         if faults:
             raise ValueError("; ".join(faults))

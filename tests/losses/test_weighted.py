@@ -56,6 +56,14 @@ def test_a_temperature_goes_to_the_terms_that_have_one() -> None:
         hard(a, b, told)
 
 
+@pytest.mark.parametrize("weight", [-1.0, 0.0])
+def test_a_weight_that_is_not_above_0_is_a_fault_of_the_preset(weight: float) -> None:
+    faults = Faults()
+    resolve_component("losses", {"weighted": {"weights": [weight]}}, "loss", faults)
+    (told,) = faults.messages()
+    assert "should be greater than 0" in told
+
+
 def test_terms_without_weights_are_told() -> None:
     with pytest.raises(
         ValueError, match="weighted: 1 terms and 2 weights; give one weight for each"

@@ -14,6 +14,7 @@ from seqcl.methods.simclr import SimCLR
 from seqcl.registry import REGISTRIES, registry
 from seqcl.rng import Rng
 from seqcl.training.gradcache import chunked_backward
+from seqcl.training.options import TrainingOptions
 from seqcl.training.precision import mixed_precision
 from seqcl.training.step import backward
 from seqcl.views.frontend import IdentityFrontend
@@ -88,6 +89,15 @@ def test_loss_and_gradient_are_those_of_the_whole_batch(method, chunk, padded):
     assert_same(gradients(method), expected)
     for name, kept in whole.carry.items():
         torch.testing.assert_close(loss.carry[name], kept, rtol=0, atol=1e-12)
+
+
+def test_a_chunk_of_5_of_16_is_that_of_the_whole_batch():
+    method, given = layer_normed(), views(16)
+    whole = backward(method, given, 1, KEY)
+    expected = gradients(method)
+    loss = backward(method, given, 1, KEY, TrainingOptions(batch_size=16, chunk=5).chunk)
+    assert abs(loss.total - whole.total) < 1e-10
+    assert_same(gradients(method), expected)
 
 
 def plain_methods():
