@@ -82,6 +82,8 @@ class Method(nn.Module, ABC):
     together: frozenset[str] = frozenset()
     """Of labels and pairs in `needs`, those that tell positives: batches must hold two records
     that share one."""
+    most_views: ClassVar[int | None] = None
+    """Views beyond which there is none that it would look at; None = it takes any number."""
     min_batch: int = 2
     """Records below which there is nothing to learn."""
     steady: ClassVar[bool] = True
@@ -109,8 +111,10 @@ class Method(nn.Module, ABC):
         """Return the loss of encoded views; changes no state."""
 
     def check(self, views: tuple[Batch, ...]) -> None:
-        """Raise ValueError with too few views or records."""
+        """Raise ValueError with too few views or records, or with views that it would ignore."""
         name = type(self).__name__
+        if self.most_views is not None and len(views) > self.most_views:
+            raise ValueError(f"{name}: {len(views)} views; it takes at most {self.most_views}")
         if "two_views" in self.needs and len(views) < 2:
             raise ValueError(f"{name}: {len(views)} view; at least 2 are needed")
         if len(views[0]) < self.min_batch:

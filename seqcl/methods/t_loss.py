@@ -34,6 +34,8 @@ class TLoss(Method):
         head: projection head; the loss is taken on its output.
     """
 
+    most_views = 2
+
     def __init__(
         self,
         encoders: Mapping[str, Encoder],
@@ -48,7 +50,7 @@ class TLoss(Method):
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
         """Return the loss of the first view as anchors and the second as positives."""
-        anchor, positive = self.head(torch.cat([one.pooled for one in encoded[:2]])).chunk(2)
+        anchor, positive = self.head(torch.cat([one.pooled for one in encoded])).chunk(2)
         near, far = logistic_loss(anchor, positive)
         parts = {"positive": near.detach(), "negative": far.detach()}
         return Loss(near + self.negatives * far, parts)

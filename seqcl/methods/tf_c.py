@@ -44,6 +44,7 @@ class TFC(Method):
     """
 
     needs = frozenset({"two_views", "time_frequency"})
+    most_views = 2
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class TFC(Method):
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
         """Return the contrasts within domains and the consistency of the two."""
-        pooled = torch.cat([one.pooled for one in encoded[:2]])
+        pooled = torch.cat([one.pooled for one in encoded])
         time, frequency = torch.split(pooled, list(self.sizes), dim=1)
         t, t_changed = self.time_head(time).chunk(2)
         f, f_changed = self.frequency_head(frequency).chunk(2)

@@ -32,6 +32,8 @@ class TNC(Method):
             code drops half: its weights are few beside the encoder's.
     """
 
+    most_views = 3
+
     def __init__(
         self,
         encoders: Mapping[str, Encoder],

@@ -43,6 +43,7 @@ class TSTCC(Method):
     """
 
     needs = frozenset({"two_views", "local"})
+    most_views = 2
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class TSTCC(Method):
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
         """Return the weighted sum of the temporal and the contextual contrast."""
-        first, second = encoded[:2]
+        first, second = encoded
         at = self.forecast.draw(min(first, second, key=_steps), self.anchors, "TSTCC")
         contexts = [self.forecast(view) for view in (first, second)]
         crossed = [

@@ -218,5 +218,10 @@ def _check_views(method: Method, views: ViewGenerator, model: Model, dataset: Da
             f"views: the whole record (views.overlapping.whole) is to be measured, and {name} "
             "would encode it; set views.overlapping.whole=false"
         )
+    if method.most_views is not None and len(made) > method.most_views:
+        raise PresetError(
+            f"views: make {len(made)} views of a record, and {name} takes {method.most_views}: "
+            "each has a part of its own in its loss; make fewer, or use another method"
+        )
     if "two_views" in method.needs and len(made) < 2:
         raise PresetError(f"views: make {len(made)} view of a record, and {name} needs two or more")
