@@ -8,10 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqcl.distributed import all_reduce_sum, world_size
 from seqcl.losses.group_contrast import contrast
 from seqcl.losses.soft import time_weights
 
 __all__ = ["hierarchical"]
+
+_SCALES = 64
+"""More than there can be."""
 
 
 def hierarchical(
@@ -32,6 +36,9 @@ def hierarchical(
     Then neighbouring steps are max-pooled in pairs, an odd last one is dropped, down to one step,
     which has the instance term alone. Returned is the mean over scales; lower is better. All rows
     0 and one step give ``instance * log(2B - 1)``.
+
+    Over several processes negatives are the own records', and means run over the anchors of all:
+    averaged over processes, as DDP does, each real step counts alike, whoever holds it.
 
     It equals the authors' form, without its matrices: the memory is that of one record's
     similarities, whatever B. Where steps are masked, means run over the anchors that are real,
@@ -88,7 +95,8 @@ class _Hierarchical(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             off = None if real is None else ~real[:, None, :, None]
             x = x if off is None else x.masked_fill(off, 0.0)
-            value, grad = _scales(x, real, terms, 1, ctx.needs_input_grad[0])
+            counts = _counts(x, real)
+            value, grad = _scales(x, real, terms, counts, 1, ctx.needs_input_grad[0])
             if grad is not None and off is not None:
                 grad.masked_fill_(off, 0.0)
         ctx.save_for_backward(None if grad is None else grad.to(x.dtype))
@@ -103,26 +111,27 @@ class _Hierarchical(torch.autograd.Function):
 
 
 def _scales(
-    x: Tensor, real: Tensor | None, terms: _Terms, width: int, wanted: bool
+    x: Tensor, real: Tensor | None, terms: _Terms, counts: Tensor, width: int, wanted: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Return the loss of a scale and all coarser ones, and its gradient by x (B, 2, N, D).
 
     Args:
         x: 0 where `real` (B, N) is False.
+        counts: anchors of this scale and of coarser ones, see `_counts`.
         width: steps of the finest scale in one of x.
     """
     # In float32: what attracts and what repels nearly cancel.
     precise = torch.promote_types(x.dtype, torch.float32)
     grad = torch.zeros_like(x, dtype=precise) if wanted else None
-    value = _one_scale(x, real, terms, width, grad)
+    value = _one_scale(x, real, terms, counts[0], width, grad)
     pairs = x.shape[2] // 2
     if pairs:
         even, odd = (_pooled_from(x, real, first, pairs) for first in (0, 1))
         coarse, either = torch.maximum(even, odd), None
         if real is not None:
-            either = real[:, 0 : 2 * pairs : 2] | real[:, 1 : 2 * pairs : 2]
+            either = _either(real)
             coarse = coarse.masked_fill(~either[:, None, :, None], 0.0)
-        more, pull = _scales(coarse, either, terms, 2 * width, wanted)
+        more, pull = _scales(coarse, either, terms, counts[1:], 2 * width, wanted)
         value = value + more
         if grad is not None and pull is not None:
             _pull_back(grad[:, :, : 2 * pairs], pull, even, odd)
@@ -149,12 +158,17 @@ def _pooled_from(x: Tensor, real: Tensor | None, first: int, pairs: int) -> Tens
 
 
 def _one_scale(
-    x: Tensor, real: Tensor | None, terms: _Terms, width: int, grad: Tensor | None
+    x: Tensor,
+    real: Tensor | None,
+    terms: _Terms,
+    count: Tensor,
+    width: int,
+    grad: Tensor | None,
 ) -> Tensor:
-    """Return the loss of one scale; its gradient is added to `grad`."""
+    """Return the loss of one scale of `count` anchors; its gradient is added to `grad`."""
     steps, anchors = x.shape[2], terms.anchors
     value = torch.zeros((), device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
-    share = 1 / _count(x, real)
+    share = 1 / count
     if terms.instance > 0:
         swapped = (2, 1, 0, 3)  # (N, 2, B, D): a group for each step
         records, to = x.permute(swapped), None if grad is None else grad.permute(swapped)
@@ -170,9 +184,23 @@ def _one_scale(
     return value
 
 
-def _count(x: Tensor, real: Tensor | None) -> Tensor:
-    """Return the number of anchors, at least 1."""
+def _either(real: Tensor) -> Tensor:
+    """Return which pooled steps are real: (B, N // 2)."""
+    pairs = real.shape[1] // 2
+    return real[:, 0 : 2 * pairs : 2] | real[:, 1 : 2 * pairs : 2]
+
+
+def _counts(x: Tensor, real: Tensor | None) -> Tensor:
+    """Return the number of anchors at each scale, of several processes their mean number.
+
+    (64,) whatever the number of scales, in which processes may differ; at least 1 over all.
+    """
     dtype = torch.promote_types(x.dtype, torch.float32)
-    if real is None:
-        return torch.full((), x[..., 0].numel(), device=x.device, dtype=dtype)
-    return (2 * real.sum()).clamp(min=1).to(dtype)
+    counts = torch.zeros(_SCALES, device=x.device, dtype=dtype)
+    for scale in range(x.shape[2].bit_length()):
+        if real is None:
+            counts[scale] = 2 * len(x) * (x.shape[2] >> scale)
+        else:
+            counts[scale] = 2 * real.sum()
+            real = _either(real)
+    return (all_reduce_sum(counts) / world_size()).clamp(min=1 / world_size())

@@ -20,9 +20,9 @@ class CPC(Method):
     """Tell, from a context of past steps, the true next steps from those of other places.
 
     Each view is treated alone and one is enough. Negatives are the other records' steps and the
-    same record's other ones, at the steps drawn. The embedding is the encoder's, pooled; the
-    paper's is the context. An encoder whose steps see far ahead makes near predictions easy:
-    choose a horizon beyond what its kernels reach.
+    same record's other ones, at the steps drawn; over several processes, of the own records. The
+    embedding is the encoder's, pooled; the paper's is the context. An encoder whose steps see far
+    ahead makes near predictions easy: choose a horizon beyond what its kernels reach.
 
     Args:
         encoders: the one encoder.

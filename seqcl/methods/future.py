@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from seqcl.batch import Encoded
+from seqcl.distributed import all_reduce_sum, world_size
 from seqcl.errors import PresetError
 
 __all__ = ["Forecast", "future_contrast"]
@@ -64,7 +65,8 @@ def future_contrast(
     The score of a prediction and a local step is their product, in float32. Its positive is the
     step that it predicts; its negatives are the steps predicted for other records and, with
     `across_steps`, for other drawn steps of all records. A prediction from a masked step, or of
-    one, is no anchor; a masked step is no negative.
+    one, is no anchor; a masked step is no negative. Over several processes negatives are those of
+    the own records, and the mean is over the anchors of all processes.
 
     Args:
         predicted: (B, A, K, D), step ``at + k + 1`` by prediction k; from `source`'s contexts.
@@ -88,7 +90,8 @@ def future_contrast(
                 real = real.flatten()[None]
             total = total + (_info_nce(guess.float(), true.float(), real) * real).sum()
             count = count + real.sum()
-    return total / count.clamp(min=1)
+    anchors = all_reduce_sum(count) / world_size()
+    return total / anchors.clamp(min=1 / world_size())
 
 
 def _info_nce(guess: Tensor, true: Tensor, real: Tensor) -> Tensor:

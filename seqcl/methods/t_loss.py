@@ -24,9 +24,10 @@ class TLoss(Method):
 
     Wants the views `sub_series`: the anchor, then the positive. The paper draws K stretches of
     other records as negatives of each anchor; here they are the positives of all other records,
-    weighted to count as K: the mean of what the paper draws, without its noise and without a
-    third encoding. The paper's encoder ends in a linear layer after its pooling, on which the
-    loss is taken; that is the head here, and the embedding is what comes before it.
+    weighted to count as K: the mean of what the paper draws, without its noise and without a third
+    encoding. Over several processes they are the own records'. The paper's encoder ends in a linear
+    layer after its pooling, on which the loss is taken; that is the head here, and the embedding is
+    what comes before it.
 
     Args:
         encoders: the one encoder.

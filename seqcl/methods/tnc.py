@@ -23,7 +23,8 @@ class TNC(Method):
     Wants the views `neighbourhood`: anchor, neighbour, far window, of recordings that are longer
     than a window. Far windows are unlabelled rather than negative (equation 2): each counts as a
     neighbour with weight w and as none with 1 - w. With two views alone, from another generator,
-    the windows of all other records stand for the far ones.
+    the windows of all other records stand for the far ones; over several processes, of the own
+    records.
 
     Args:
         encoders: the one encoder.

@@ -27,7 +27,8 @@ class TS2Vec(Method):
     stride s, local steps of two crops match to half of s. Soft assignments are SoftCLT's (Lee et
     al. 2024, arXiv 2312.16424). Those between records go by the distances of whole records inside
     the batch: the views are then `overlapping` with `whole: true`, whose last view is measured and
-    not encoded. With more than two crops the loss is the mean over pairs of them.
+    not encoded. Over several processes the other records are the own ones. With more than two crops
+    the loss is the mean over pairs of them.
 
     Args:
         encoders: the one encoder.

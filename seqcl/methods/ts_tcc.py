@@ -24,7 +24,8 @@ class TSTCC(Method):
     """Temporal contrast between a weak and a strong view, then contrast of their contexts.
 
     Wants the views `weak_strong`. The context of each view predicts the next local steps of the
-    other one, among those of other records (equations 1 and 2); the contexts of a record's two
+    other one, among those of other records (equations 1 and 2; over several processes, of the own
+    ones); the contexts of a record's two
     views are then pulled together (equation 3), by any loss between two views. Differs from the
     paper in three ways. A GRU stands for the transformer: as causal, and cheaper. Predictions
     start from several drawn steps, where the paper draws one. And what is contrasted is the
