@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import permutations
 
 import torch
@@ -50,7 +49,5 @@ def contrast(
     loss: PairLoss, own: Sequence[Tensor], others: Sequence[Tensor], encoded: tuple[Encoded, ...]
 ) -> Tensor:
     """Return `crossed` of a loss that may know the records; labels only where it needs them."""
-    known = known_of(encoded[0].view)
-    if "labels" not in loss.needs:
-        known = replace(known, labels=None)
+    known = known_of(encoded[0].view, loss)
     return crossed(lambda a, b: loss(a, b, known), own, others)

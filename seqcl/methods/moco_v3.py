@@ -49,6 +49,7 @@ class MoCoV3(Method):
         self.target = Ema(self.encoder, self.head)
         self.loss = loss.build()
         self.needs = type(self).needs | self.loss.needs
+        self.together = self.loss.together
         self.min_batch = max(part.min_batch for part in (self.loss, self.head, self.predictor))
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:

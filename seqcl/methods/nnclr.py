@@ -53,6 +53,7 @@ class NNCLR(Method):
         self.loss = loss.build()
         self.queue = Queue(queue, self.head.out_dim)
         self.needs = type(self).needs | self.loss.needs
+        self.together = self.loss.together
         self.min_batch = max(part.min_batch for part in (self.loss, self.head, self.predictor))
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:

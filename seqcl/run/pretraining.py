@@ -118,9 +118,7 @@ def dry_run(preset: str | Preset, settings: Settings) -> DryRun:
                 seed=settings.seed, device=parts.device,
             )  # fmt: skip
     data = parts.dataset
-    return DryRun(
-        preset.yaml(), len(data), data.channels, _extent(data), parts.notes(), measured
-    )
+    return DryRun(preset.yaml(), len(data), data.channels, _extent(data), parts.notes(), measured)
 
 
 def _assemble(preset: Preset, settings: Settings) -> Parts:
