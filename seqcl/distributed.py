@@ -1,17 +1,33 @@
-"""Processes of one run: who am I, how many, and sums and gathers that keep the gradient.
+"""Processes of one run: who am I, how many, sums and gathers, and what rank 0 does for all.
 
 Without an initialised process group all of this is one process and costs nothing.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, distributed
 from torch.autograd.function import once_differentiable
 
-__all__ = ["all_reduce_sum", "gather_rows", "gather_with_grad", "rank", "world_size"]
+__all__ = [
+    "all_reduce_sum",
+    "from_first",
+    "gather_rows",
+    "gather_with_grad",
+    "largest",
+    "mean_over_processes",
+    "own_rows",
+    "rank",
+    "world_size",
+]
+
+T = TypeVar("T")
+Rows = TypeVar("Rows", Tensor, npt.NDArray[np.int64])
 
 
 def rank() -> int:
@@ -30,6 +46,55 @@ def all_reduce_sum(x: Tensor) -> Tensor:
     if world_size() > 1:
         distributed.all_reduce(total)
     return total
+
+
+def mean_over_processes(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return each tensor's mean over all processes, without gradient, by one sum of them all."""
+    if world_size() == 1:
+        return [x.detach() for x in tensors]
+    joined = torch.cat([x.detach().flatten() for x in tensors])
+    distributed.all_reduce(joined)
+    parts = torch.split(joined / world_size(), [x.numel() for x in tensors])
+    return [part.view_as(x).to(x.dtype) for part, x in zip(parts, tensors, strict=True)]
+
+
+def largest(numbers: Sequence[int]) -> list[int]:
+    """Return the largest of each number over all processes; waits for them, not for a GPU."""
+    if world_size() == 1:
+        return list(numbers)
+    found = torch.tensor(numbers, dtype=torch.int64)
+    distributed.all_reduce(found, distributed.ReduceOp.MAX)
+    return found.tolist()
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """Return what `make` gives on rank 0, where alone it runs; its error is raised by all."""
+    if world_size() == 1:
+        return make()
+    made: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            made[0] = make()
+        except Exception as error:
+            made[1] = error
+    distributed.broadcast_object_list(made)
+    if made[1] is not None:
+        raise made[1]
+    result: T = made[0]
+    return result
+
+
+def own_rows(rows: Rows, rank: int, world: int, parts: int = 1) -> Rows:
+    """Return the rows (B, ...) of a global batch that process `rank` of `world` takes.
+
+    The batch falls into `parts` that are contrasted apart; of each, every process takes as many
+    rows, in order of rank. B must be a multiple of ``parts * world``.
+    """
+    if world == 1:
+        return rows
+    rest = rows.shape[1:]
+    split = rows.reshape(parts, world, len(rows) // (parts * world), *rest)
+    return split[:, rank].reshape(len(rows) // world, *rest)
 
 
 def gather_with_grad(x: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqcl.distributed import own_rows
+
 __all__ = ["Rng"]
 
 
@@ -20,7 +22,7 @@ class Rng:
     Args:
         key: non-negative integers such as ``(seed, step)``; equal keys give equal draws.
         device: where per-record parameters are drawn.
-        rank, world: this process's slice of the global batch.
+        rank, world, parts: this process's rows of the global batch, see `own_rows`.
     """
 
     def __init__(
@@ -29,10 +31,11 @@ class Rng:
         device: torch.device | str = "cpu",
         rank: int = 0,
         world: int = 1,
+        parts: int = 1,
     ) -> None:
         self.key = key
         self.device = torch.device(device)
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.parts = rank, world, parts
 
     @cached_property
     def host(self) -> np.random.Generator:
@@ -47,17 +50,18 @@ class Rng:
 
     def fork(self, *key: int) -> Rng:
         """Return an independent stream for a part: a view, an augmentation."""
-        return Rng(*self.key, *key, device=self.device, rank=self.rank, world=self.world)
+        own = {"rank": self.rank, "world": self.world, "parts": self.parts}
+        return Rng(*self.key, *key, device=self.device, **own)
 
     def uniform(self, n: int, low: float, high: float, *shape: int) -> Tensor:
         """Draw (n, *shape) float32, uniform in [low, high)."""
         draws = torch.rand(n * self.world, *shape, generator=self.generator, device=self.device)
-        return self._slice(draws, n) * (high - low) + low
+        return self._own(draws) * (high - low) + low
 
     def normal(self, n: int, *shape: int) -> Tensor:
         """Draw (n, *shape) float32, standard normal."""
         draws = torch.randn(n * self.world, *shape, generator=self.generator, device=self.device)
-        return self._slice(draws, n)
+        return self._own(draws)
 
     def bernoulli(self, n: int, p: float, *shape: int) -> Tensor:
         """Draw (n, *shape) bool, True with probability `p`."""
@@ -66,5 +70,5 @@ class Rng:
     def _sequence(self) -> np.random.SeedSequence:
         return np.random.SeedSequence(self.key[0], spawn_key=self.key[1:])
 
-    def _slice(self, draws: Tensor, n: int) -> Tensor:
-        return draws[self.rank * n : (self.rank + 1) * n]
+    def _own(self, draws: Tensor) -> Tensor:
+        return own_rows(draws, self.rank, self.world, self.parts)

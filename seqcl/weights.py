@@ -14,6 +14,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as serialise_tensors
 from torch import Tensor, nn
 
+from seqcl.distributed import from_first, world_size
 from seqcl.errors import ArtefactError
 from seqcl.files import atomic_write
 
@@ -23,6 +24,7 @@ __all__ = [
     "restore_state",
     "save_state",
     "state_tensors",
+    "take_from_first",
     "tensor_bytes",
 ]
 
@@ -73,6 +75,12 @@ def restore_state(
             f"{where}: does not fit {type(module).__name__} ({faults[0]}); "
             f"it was written with other options"
         ) from None
+
+
+def take_from_first(module: nn.Module) -> None:
+    """Give `module` the state that it has on rank 0."""
+    if world_size() > 1:
+        restore_state(module, from_first(lambda: state_tensors(module)), "rank 0")
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:

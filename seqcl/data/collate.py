@@ -78,10 +78,13 @@ class Collate:
         ids = np.arange(len(records)) if rows is None else np.asarray(rows, dtype=np.int64)
         return self.batch(raw, ids, records[0].rate_hz)
 
-    def batch(self, raw: Rows, ids: Ints, rate_hz: float | None = None) -> Batch:
-        """Collate rows that a dataset gathered; `ids` (B,) become `Batch.ids`."""
+    def batch(self, raw: Rows, ids: Ints, rate_hz: float | None = None, steps: int = 0) -> Batch:
+        """Collate rows that a dataset gathered, padded to `steps` at least.
+
+        `ids` (B,) become `Batch.ids`.
+        """
         with torch.no_grad():
-            scaled = self.scaler(_pad(torch.from_numpy(raw.values), self.pad_multiple))
+            scaled = self.scaler(_pad(torch.from_numpy(raw.values), steps, self.pad_multiple))
             lengths = torch.from_numpy(raw.lengths)
             values, mask = self._fill(scaled, lengths)
         padded = int(raw.lengths.min()) < values.shape[-1]
@@ -117,10 +120,15 @@ class Collate:
         return filled, None if bool(mask.all()) else mask
 
 
-def collate_rows(dataset: Dataset, rows: Sequence[int] | Ints, collate: Collate) -> Batch:
-    """Make the batch of some rows; without a loop where the dataset is in memory."""
+def collate_rows(
+    dataset: Dataset, rows: Sequence[int] | Ints, collate: Collate, steps: int = 0
+) -> Batch:
+    """Make the batch of some rows, padded to `steps` at least.
+
+    Without a loop where the dataset is in memory.
+    """
     ids = np.array(rows, dtype=np.int64)
-    return collate.batch(dataset.gather(ids), ids, dataset.rate_hz)
+    return collate.batch(dataset.gather(ids), ids, dataset.rate_hz, steps)
 
 
 def _hold(filled: Tensor, observed: Tensor) -> Tensor:
@@ -131,9 +139,10 @@ def _hold(filled: Tensor, observed: Tensor) -> Tensor:
     return filled.gather(-1, torch.where(last < 0, first, last))
 
 
-def _pad(values: Tensor, multiple: int) -> Tensor:
-    """Add NaN steps until T is a multiple."""
-    extra = -values.shape[-1] % multiple
+def _pad(values: Tensor, steps: int, multiple: int) -> Tensor:
+    """Add NaN steps until T is `steps` at least, and a multiple."""
+    wanted = max(steps, values.shape[-1])
+    extra = wanted + -wanted % multiple - values.shape[-1]
     return nn.functional.pad(values, (0, extra), value=float("nan")) if extra else values
 
 

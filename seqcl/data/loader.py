@@ -22,7 +22,8 @@ from seqcl.batch import Batch
 from seqcl.data.collate import Collate, collate_rows
 from seqcl.data.dataset import Dataset
 from seqcl.data.samplers import Sampler
-from seqcl.errors import DataError, SeqclError, TrainingError
+from seqcl.distributed import own_rows, rank, world_size
+from seqcl.errors import DataError, SeqclError, TrainingError, UsageError
 
 __all__ = ["Loader"]
 
@@ -39,16 +40,21 @@ class Loader:
     on where a run stopped. A dataset of fewer records than `batch_size` gives one batch of all
     of them an epoch; else the last batch is left out where it would be smaller.
 
+    Of several processes each reads its own rows of the same batch, see `own_rows`, padded as
+    they are among all.
+
     Args:
         dataset: what to read.
         collate: how records become a batch.
         sampler: the order of an epoch.
-        batch_size: records of a batch.
+        batch_size: records of a batch, of all processes together.
         seed: of the order.
         workers: processes that read ahead; 0 = read when asked.
+        parts: parts of a batch that are contrasted apart (`training.accumulate`).
 
     Raises:
         DataError: fewer than 2 records, of which nothing can be learnt by contrast.
+        UsageError: batches that the processes cannot share equally.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class Loader:
         *,
         seed: int,
         workers: int = 0,
+        parts: int = 1,
     ) -> None:
         if len(dataset) < 2:
             raise DataError(
@@ -68,12 +75,18 @@ class Loader:
             )
         self.dataset = dataset
         self.workers = workers
-        self._reading = _Reading(dataset, collate, sampler, batch_size, seed)
+        self._reading = _Reading(dataset, collate, sampler, batch_size, seed, parts)
+        _refuse_unequal(self.batch_size, parts)
 
     @property
     def batch_size(self) -> int:
-        """Records of a batch: what was asked for, or all there are."""
+        """Records of a batch, of all processes: what was asked for, or all there are."""
         return self._reading.batch_size
+
+    @property
+    def own_size(self) -> int:
+        """Records of a batch that this process reads."""
+        return self.batch_size // world_size()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -150,8 +163,10 @@ class _Reading(TorchDataset[Batch | SeqclError]):
         sampler: Sampler,
         batch_size: int,
         seed: int,
+        parts: int,
     ) -> None:
         self.dataset, self.collate, self.sampler, self.seed = dataset, collate, sampler, seed
+        self.place = rank(), world_size(), parts
         self.batch_size = min(batch_size, len(sampler))
         self.steps = len(sampler) // self.batch_size
         self._epoch: tuple[int, npt.NDArray[np.int64]] | None = None
@@ -162,10 +177,23 @@ class _Reading(TorchDataset[Batch | SeqclError]):
             self._epoch = (epoch, self.sampler.epoch(self.seed, epoch))
         first = index * self.batch_size
         rows = self._epoch[1][first : first + self.batch_size]
+        own = own_rows(rows, *self.place)
+        steps = int(self.dataset.lengths[rows].max()) if len(own) < len(rows) else 0
         try:
-            return collate_rows(self.dataset, rows, self.collate)
+            return collate_rows(self.dataset, own, self.collate, steps)
         except SeqclError as error:
             return error
+
+
+def _refuse_unequal(batch_size: int, parts: int) -> None:
+    world = world_size()
+    if world > 1 and batch_size % (world * parts):
+        each = f", each in {parts} parts (training.accumulate)" if parts > 1 else ""
+        raise UsageError(
+            f"training: {world} processes cannot share a batch of {batch_size} records "
+            f"equally{each}; make training.batch_size a multiple of {world * parts}, at most the "
+            "number of records"
+        )
 
 
 def _as_it_is(item: Any) -> Any:
@@ -173,8 +201,12 @@ def _as_it_is(item: Any) -> Any:
 
 
 def _ignore_interrupt(worker: int) -> None:
-    """Leave Ctrl-C to the main process, which finishes its step and stops the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave signals to the main process, which finishes its step and stops the workers.
+
+    A terminal sends SIGINT to all of them; torchrun and SLURM do so with SIGTERM.
+    """
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
 
 
 def _death(workers: Iterable[BaseProcess]) -> TrainingError | None:
@@ -196,7 +228,7 @@ def _death(workers: Iterable[BaseProcess]) -> TrainingError | None:
 def _end(workers: Iterable[BaseProcess]) -> None:
     """Stop the other workers: the error's traceback would keep them alive."""
     for worker in workers:
-        worker.terminate()
+        worker.kill()  # they ignore SIGTERM
     for worker in workers:
         worker.join()
 

@@ -90,7 +90,7 @@ class ClosedForm(Embedding):
     def _begin(self, whole: bool) -> bool:
         """Take the basis from the held rows, and their sums where they are all there is."""
         held, self._held = self._held, HeldRows(self.in_dim)
-        held.gather()
+        held.gather(self.mean.device)
         if len(held.means) < 2:
             raise EmbeddingError(
                 f"{type(self).__name__}: {len(held.means)} record to tell apart; "

@@ -59,18 +59,16 @@ class HeldRows:
         self._means.add(means_of(pooled, record)[0])
         self._inner.add(inner)
 
-    def gather(self) -> None:
-        """Join the rows of all processes, in order of rank, so that all have the same."""
-        codes = gather_rows(torch.cat(self._codes) if self._codes else self._no_codes())
+    def gather(self, device: torch.device) -> None:
+        """Join the rows of all processes, in order of rank, on `device`: all have the same."""
+        own = torch.cat(self._codes) if self._codes else torch.zeros(0, dtype=torch.int64)
+        codes = gather_rows(own.to(device))
         self.things = len(codes)
         every = torch.tensor([[self._means.every * self._inner.every]], device=codes.device)
         dropped = bool((gather_rows(every) > 1).any())
         self.complete = not dropped and len(torch.unique(codes)) == len(codes)
-        self._means.gather()
-        self._inner.gather()
-
-    def _no_codes(self) -> Tensor:
-        return torch.zeros(0, dtype=torch.int64, device=self.means.device)
+        self._means.gather(device)
+        self._inner.gather(device)
 
     def basis(self, mean: Tensor) -> Tensor:
         """Return orthonormal columns (D, q): leading differences, then what the records add."""
@@ -130,9 +128,9 @@ class _EvenRows:
         self._count += len(rows)
         self.kept[self._count - len(rows) :] = rows
 
-    def gather(self) -> None:
-        """Join the rows of all processes, in order of rank."""
-        self._room = gather_rows(self.kept)
+    def gather(self, device: torch.device) -> None:
+        """Join the rows of all processes, in order of rank; one that saw none has none to give."""
+        self._room = gather_rows(self.kept.to(device))
         self._count = len(self._room)
 
 

@@ -88,6 +88,8 @@ class Method(nn.Module, ABC):
     """Records below which there is nothing to learn."""
     steady: ClassVar[bool] = True
     """Whether losses of the first and of later steps compare; not where a queue fills meanwhile."""
+    gathers: ClassVar[bool] = True
+    """Whether the loss sees the records of all processes, or those of its own alone."""
     sampler: Spec[Sampler] | None = None
     """What orders the records where ``training.sampler`` does not say; None = shuffled."""
 

@@ -33,6 +33,7 @@ class CPC(Method):
     """
 
     needs = frozenset({"local"})
+    gathers = False
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class PairSupervised(SimCLR):
 
     needs = frozenset({"two_views", "pairs"})
     together = frozenset({"pairs"})
+    gathers = False
     sampler = Spec("samplers", "pairs")
 
     def __init__(

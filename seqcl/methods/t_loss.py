@@ -36,6 +36,7 @@ class TLoss(Method):
     """
 
     most_views = 2
+    gathers = False
 
     def __init__(
         self,

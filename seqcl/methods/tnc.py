@@ -34,6 +34,7 @@ class TNC(Method):
     """
 
     most_views = 3
+    gathers = False
 
     def __init__(
         self,

@@ -41,6 +41,7 @@ class TS2Vec(Method):
     """
 
     needs = frozenset({"two_views", "local", "overlap"})
+    gathers = False
 
     def __init__(
         self,

@@ -45,6 +45,7 @@ class TSTCC(Method):
 
     needs = frozenset({"two_views", "local"})
     most_views = 2
+    gathers = False
 
     def __init__(
         self,

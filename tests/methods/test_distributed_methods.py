@@ -31,6 +31,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "barlow_twins": {"head": Spec("heads", "mlp", {"out_dim": 8, "last": "none"})},
     "vicreg": {"head": Spec("heads", "mlp", {"out_dim": 8, "last": "none"})},
     "nnclr": {"queue": 10},
+    "semi_supervised": {},
 }
 
 
@@ -93,6 +94,12 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: Any) -> list[dict[st
     folder: Path = tmp_path_factory.mktemp("processes")
     mp.spawn(work, (request.param, str(folder)), nprocs=request.param)
     return [torch.load(folder / f"{number}.pt") for number in range(request.param)]
+
+
+def test_every_method_that_says_it_gathers_is_tried() -> None:
+    known = registry("methods")
+    gathering = {name for name in known.builtin if known[name].gathers}
+    assert gathering == {*METHODS, "tf_c"}  # whose spectrum is float32, and loss that of simclr
 
 
 @pytest.mark.parametrize("name", METHODS)
