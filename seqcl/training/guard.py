@@ -36,7 +36,7 @@ class Guard:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._bad = torch.zeros((), device=device)
+        self._bad = torch.zeros((), dtype=torch.float32, device=device)
         self._names: tuple[str, ...] = ()
         self._rows: list[Tensor] = []
         self._seen: list[tuple[int, Tensor]] = []

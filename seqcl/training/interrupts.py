@@ -1,4 +1,8 @@
-"""SIGINT and SIGTERM: the first asks the loop to stop after this step, the second kills."""
+"""SIGINT and SIGTERM: the first asks the loop to stop after this step, the second kills.
+
+Of several processes the second is ignored: a job scheduler and torchrun each send one of them to
+all, and torchrun kills what does not end.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from seqcl.distributed import world_size
 from seqcl.errors import SeqclError
 
 __all__ = ["Interrupted", "Interrupts", "interruptible"]
@@ -39,8 +44,9 @@ class Interrupts:
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(signum)
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_DFL)  # the next one ends the process at once
+        if world_size() == 1:
+            for each in _SIGNALS:
+                signal.signal(each, signal.SIG_DFL)  # the next one ends the process at once
 
 
 @contextmanager

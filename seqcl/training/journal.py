@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 
 from seqcl.data.loader import Loader
+from seqcl.distributed import from_first, gather_rows
 from seqcl.errors import TrainingError
 from seqcl.methods.base import Method
 from seqcl.training.checkpoint import Checkpoints
@@ -32,7 +34,8 @@ class Journal:
     """Logs, diagnoses and saves a training, each every so many steps and after the last one.
 
     Losses are read here and nowhere else; a checkpoint is written only after they were read and
-    found finite.
+    found finite. Of several processes rank 0 writes, with no others going on meanwhile, and the
+    others have neither sinks nor diagnostics.
     """
 
     method: Method
@@ -73,12 +76,16 @@ class Journal:
         options = self.options
         save = last or step % options.checkpoint_every == 0
         every = options.diagnose_every
-        diagnose = self.diagnostics is not None and (last or step % every == 0)
+        diagnose = every > 0 and (last or step % every == 0)
         if save or diagnose or step == 1 or step % options.log_every == 0:
             self._log(step, diagnose)
             if save and self.checkpoints is not None:
-                self.checkpoints.save(capture(step, self.method, self.optimizer, self._run()))
+                from_first(lambda: self._save(step))
             self.clock.lap("other")
+
+    def _save(self, step: int) -> None:
+        if self.checkpoints is not None:
+            self.checkpoints.save(capture(step, self.method, self.optimizer, self._run()))
 
     def note(self, text: str) -> None:
         """Tell people."""
@@ -140,7 +147,8 @@ class Journal:
         }
 
     def _explain(self, fault: Fault) -> str:
-        ids = [self.loader.dataset.ids[row] for row in fault.rows]
+        rows = gather_rows(torch.tensor(fault.rows)).tolist()
+        ids = [self.loader.dataset.ids[row] for row in rows]
         more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
         return (
             f"step {fault.step + 1}: the loss or its gradient is not finite "

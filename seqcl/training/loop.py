@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from typing import Literal
 
 import torch
 
 from seqcl.batch import Batch
 from seqcl.data.loader import Loader
-from seqcl.distributed import rank
+from seqcl.distributed import largest, rank, world_size
 from seqcl.errors import PresetError
 from seqcl.methods.base import Method, Progress
 from seqcl.rng import Rng
+from seqcl.training.averaging import averaged
 from seqcl.training.checkpoint import Checkpoints
 from seqcl.training.diagnostics import Diagnostics, Movement
 from seqcl.training.guard import Guard
@@ -29,6 +31,7 @@ from seqcl.training.sinks import LogRecord, Sink
 from seqcl.training.step import backward, clip_gradient
 from seqcl.training.stopwatch import Stopwatch
 from seqcl.views.base import Frontend, ViewGenerator
+from seqcl.weights import take_from_first
 
 __all__ = ["Stopped", "TrainResult", "train"]
 
@@ -75,6 +78,9 @@ def train(
     weights bit for bit, on the same device type, threads and versions of torch (on CUDA as far
     as its kernels are deterministic). Torch's global random state is left as it was.
 
+    Of several processes each takes its rows of every batch; gradients and losses are averaged,
+    rank 0 alone writes and tells, and all stop at the same step.
+
     Args:
         method: its encoders, heads and state are trained.
         make_views, frontend: make the views of a batch.
@@ -97,8 +103,11 @@ def train(
             nothing to go on from: signals do what they do elsewhere.
     """
     device = torch.device(device)
+    if rank():
+        sinks, watched = (), None
     _check_batch(method, loader, options)
     method.to(device).train()
+    take_from_first(method)
     frontend.to(device)
     total = options.total_steps(loader.steps_per_epoch)
     optimizer = build_optimizer(method, options)
@@ -126,11 +135,12 @@ def train(
             batch = on_host.to(device)
             clock.lap("data")
             with torch.no_grad():
-                views = make_views(batch, frontend, Rng(seed, _VIEWS, step, device=device))
+                views = make_views(batch, frontend, _own_rng(seed, step, device, options))
             clock.lap("views")
             optimizer.zero_grad()
             key = (seed, _NOISE, step, rank())
             loss = backward(method, views, options.accumulate, key, options.chunk)
+            loss = averaged(method, loss)
             method.after_backward(Progress(step, total))
             norm = clip_gradient(method, options.clip_norm)
             skip_update(optimizer, guard.watch(step, on_host, loss, norm))
@@ -146,23 +156,36 @@ def train(
     return TrainResult(step, clock.elapsed, stopped or "done", movement.share(), journal.last)
 
 
+def _own_rng(seed: int, step: int, device: torch.device, options: TrainingOptions) -> Rng:
+    """Return what the views of a step are drawn from: this process's rows of all that is drawn."""
+    return Rng(
+        seed, _VIEWS, step, device=device,
+        rank=rank(), world=world_size(), parts=options.accumulate,
+    )  # fmt: skip
+
+
 def _why_stop(
     done: bool, interrupts: Interrupts, seconds: float, max_minutes: float | None
 ) -> Stopped | None:
+    """Return why all processes stop after this step: what one of them has met counts for all."""
     if done:
         return "done"
-    if interrupts.received is not None:
+    late = max_minutes is not None and seconds >= 60 * max_minutes
+    number, is_late = largest([interrupts.received or 0, late])
+    if number:
+        interrupts.received = Signals(number)
         return "interrupted"
-    return "max_minutes" if max_minutes is not None and seconds >= 60 * max_minutes else None
+    return "max_minutes" if is_late else None
 
 
 def _check_batch(method: Method, loader: Loader, options: TrainingOptions) -> None:
     """Refuse batches that the method cannot learn from, before the first step."""
-    smallest = loader.batch_size // options.accumulate
+    smallest = loader.own_size // options.accumulate
     if smallest < method.min_batch:
+        shared = f" on {world_size()} processes" if world_size() > 1 else ""
         raise PresetError(
             f"training: batch_size={options.batch_size} and accumulate={options.accumulate} with "
-            f"{len(loader.dataset)} records give batches of {smallest}, and "
+            f"{len(loader.dataset)} records{shared} give batches of {smallest}, and "
             f"{type(method).__name__} needs {method.min_batch}; use more records or a larger batch"
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from seqcl.distributed import from_first, world_size
 from seqcl.errors import UsageError
 from seqcl.methods.base import Method
 from seqcl.training.checkpoint import Checkpoint, Checkpoints
@@ -30,9 +31,10 @@ def restore(
     """Put the newest whole checkpoint into `method` and `optimizer`.
 
     Returns the steps done (0 where there is no checkpoint) and remarks for people. Raises
-    UsageError where the checkpoint is of another run, ArtefactError where none is usable.
+    UsageError where the checkpoint is of another run, ArtefactError where none is usable. Of
+    several processes rank 0 alone reads it: the others may be on machines that cannot.
     """
-    checkpoint, notes = checkpoints.load()
+    checkpoint, notes = from_first(checkpoints.load)
     if checkpoint is None:
         return 0, [f"{checkpoints.folder}: no checkpoint to resume; starting at step 0"]
     where = checkpoints.folder / f"step-{checkpoint.step:08d}"
@@ -42,10 +44,10 @@ def restore(
     notes.append(f"resumed after step {checkpoint.step}, from {where}")
     then, now = checkpoint.facts["surroundings"], surroundings(method)
     notes += [
-        f"{name} was {then.get(name)!r} and is now {now[name]!r}; the result will not be the "
+        f"{name} was {then[name]!r} and is now {now[name]!r}; the result will not be the "
         f"same bit for bit"
         for name in now
-        if then.get(name) != now[name]
+        if name in then and then[name] != now[name]
     ]
     return checkpoint.step, notes
 
@@ -53,7 +55,12 @@ def restore(
 def surroundings(method: Method) -> dict[str, str | int]:
     """Return what changes the last bits of a result."""
     device = next((weight.device.type for weight in method.parameters()), "cpu")
-    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": device}
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "world_size": world_size(),
+    }
 
 
 def _refuse_another_run(where: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
