@@ -50,7 +50,8 @@ class _LazyGroup(click.RichGroup):
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="seqcl", message="seqcl %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Contrastive representation learning on time series and images.
 
     Point it at unlabelled data, get an encoder, put it to work:
@@ -59,6 +60,12 @@ def cli() -> None:
 
     seqcl evaluate runs/first --train train.npz --test test.npz
     """
+    world = os.environ.get("WORLD_SIZE", "1")
+    if world != "1" and ctx.invoked_subcommand != "pretrain":
+        raise click.UsageError(
+            f"{ctx.invoked_subcommand} works in one process and WORLD_SIZE is {world}; start it "
+            "without torchrun"
+        )
 
 
 def main() -> None:
@@ -93,8 +100,10 @@ def _run() -> int:
 
 
 def _fail(message: str, code: int) -> int:
+    rank = os.environ.get("RANK", "0")
+    who = "seqcl" if rank == "0" else f"seqcl, rank {rank}"
     for line in message.splitlines():
-        click.echo(f"seqcl: {line}", err=True)
+        click.echo(f"{who}: {line}", err=True)
     return code
 
 

@@ -44,6 +44,11 @@ from seqcl.cli.progress import console_sink, print_dry_run, print_result
     "--workers", type=click.IntRange(min=0), help="Loader processes. [default: the preset's]"
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too (extra: track).")
+@click.option(
+    "--world-size",
+    type=click.IntRange(min=1),
+    help="Processes that must run; another number is refused. [default: as torchrun says, or 1]",
+)
 @options.heavy
 def command(
     preset: str, data_sources: tuple[str, ...], val_sources: tuple[str, ...], **given: Any
@@ -51,7 +56,8 @@ def command(
     """Pretrain an encoder on unlabelled data.
 
     PRESET is a preset's name (`seqcl list presets`) or a YAML file. The run folder holds the
-    model, the resolved preset, metrics.jsonl and the checkpoints.
+    model, the resolved preset, metrics.jsonl and the checkpoints. On several processes:
+    torchrun --nproc-per-node N -m seqcl pretrain …
     """
     from seqcl.run import Settings, dry_run, pretrain
 
@@ -69,6 +75,7 @@ def command(
         threads=given["threads"],
         init=given["init"],
         tensorboard=given["tensorboard"],
+        world_size=given["world_size"],
         command=shlex.join(["seqcl", *sys.argv[1:]]),
     )
     if given["dry_run"]:
@@ -81,5 +88,7 @@ def command(
             preset, settings, given["out"],
             resume=given["resume"], max_minutes=given["max_minutes"], sinks=(sink,),
         )  # fmt: skip
+    if result.rank:
+        return 0
     print_result(result)
     return 3 if result.skipped else 0

@@ -13,6 +13,7 @@ from seqcl.config.preset import Preset
 from seqcl.data.collate import Collate, collate_rows
 from seqcl.data.dataset import Dataset
 from seqcl.data.scaler import Scaler
+from seqcl.distributed import world_size
 from seqcl.errors import PresetError, UsageError
 from seqcl.methods.base import Method
 from seqcl.model import Model
@@ -23,7 +24,6 @@ __all__ = [
     "build_model",
     "pick_device",
     "prepare",
-    "refuse_many_processes",
     "sample_of",
     "seeded",
     "threads",
@@ -53,22 +53,23 @@ def threads(number: int | None) -> Iterator[None]:
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device that ``auto``, ``cpu`` or ``cuda`` means here."""
+    """Return the device that ``auto``, ``cpu`` or ``cuda`` means here.
+
+    Of several processes on a machine each takes the GPU of its number.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: no CUDA device is visible; use --device cpu or auto")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-def refuse_many_processes() -> None:
-    """Raise UsageError under a launcher of several processes: they would train apart."""
-    world = os.environ.get("WORLD_SIZE", "1")
-    if world != "1":
+    if name == "cpu" or world_size() == 1:
+        return torch.device(name)
+    number, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if number >= gpus:
         raise UsageError(
-            f"WORLD_SIZE is {world}: training over several processes is not supported yet; "
-            f"start one process"
+            f"--device {name}: process {number} of this machine has no GPU of its own, there are "
+            f"{gpus}; start at most {gpus} processes on a machine, or use --device cpu"
         )
+    return torch.device("cuda", number)
 
 
 def build_model(

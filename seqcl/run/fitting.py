@@ -60,7 +60,7 @@ class Parts:
         sampler = choose_sampler(options, self.method).build(self.dataset)
         loader = Loader(
             self.dataset, self.model.collate(), sampler, options.batch_size,
-            seed=self.seed, workers=options.workers,
+            seed=self.seed, workers=options.workers, parts=options.accumulate,
         )  # fmt: skip
         check_batches(self.method, sampler, loader, options, self.seed)
         return loader

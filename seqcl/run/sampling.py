@@ -69,12 +69,14 @@ def check_batches(
     What tells a method's positives must come together in one of the first batches, and what it
     needs must not be the same for all of each; so it holds for any sampler.
     """
-    fault = sampler.fault(loader.batch_size)
+    gathers = method is None or method.gathers
+    together = loader.batch_size if gathers else loader.own_size
+    fault = sampler.fault(together)
     if fault is not None:
         raise PresetError(fault)
     if method is None or not method.needs & {"labels", "groups", "pairs"}:
         return
-    size = loader.batch_size // options.accumulate
+    size = together // options.accumulate
     count = min(_LOOK, len(sampler) // max(1, size))
     rows = sampler.epoch(seed, 0)[: count * size].reshape(count, size)
     dataset = loader.dataset

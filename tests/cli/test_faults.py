@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from command_line import SMALL, Seqcl
 
+from seqcl.cli.main import main
+
 STEPS = ("--set", "training.steps=3")
 
 
@@ -357,24 +359,26 @@ def test_another_sampling_rate_is_refused(seqcl: Seqcl, tmp_path: Path) -> None:
     assert "0.5 Hz" in told
 
 
-def test_several_processes_are_refused_until_they_work(
-    seqcl: Seqcl, waves: Path, monkeypatch: pytest.MonkeyPatch
+def test_another_number_of_processes_than_was_asked_for_is_refused(
+    seqcl: Seqcl, waves: Path
 ) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "seqcl",
-        "pretrain",
-        "series",
-        "--data",
-        str(waves),
-        "--out",
-        "r",
-    ]
-    env = {**os.environ, "WORLD_SIZE": "2"}
-    done = subprocess.run(command, cwd=waves.parent, env=env, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "WORLD_SIZE is 2" in done.stderr
+    assert "--world-size 2: 1 process runs" in pretrain(seqcl, waves, "--world-size", "2", code=2)
+    assert not (waves.parent / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [("embed", "run", "--data", "a", "--out", "e.npz"), ("doctor",)]
+)
+def test_commands_that_do_not_train_are_refused_in_several_processes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(sys, "argv", ["seqcl", *command])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    told = f"seqcl, rank 1: {command[0]} works in one process and WORLD_SIZE is 2"
+    assert told in capsys.readouterr().err
 
 
 def test_a_run_that_ran_out_of_time_can_be_resumed(seqcl: Seqcl, waves: Path) -> None:
