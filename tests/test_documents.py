@@ -137,3 +137,14 @@ def test_the_python_of_a_page_runs(
     monkeypatch.chdir(workplace)
     for source in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         exec(compile(source, page.name, "exec"), {})
+
+
+def test_the_table_of_known_mistakes_is_what_its_snippet_prints(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (ROOT / "docs/guide/distributed.md").read_text()
+    (source,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(source, "distributed.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 4
+    assert printed in page
