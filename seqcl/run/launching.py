@@ -75,7 +75,7 @@ def refuse_another_start(facts: Mapping[str, Any]) -> None:
     changes = [name for name, value in facts.items() if theirs[name] != value]
     if changes:
         raise UsageError(
-            f"{' and '.join(changes)} not those of rank 0; start every process "
+            f"{' and '.join(changes)} differ from rank 0's; start every process "
             "with the same command, on the same data"
         )
 

@@ -11,8 +11,8 @@ from seqcl.data.loader import Loader
 from seqcl.data.samplers import ShuffleSampler
 from seqcl.data.scaler import Scaler
 from seqcl.errors import UsageError
-from seqcl.run import build
-from seqcl.run.launching import launched, refuse_many_processes
+from seqcl.run import build, launching
+from seqcl.run.launching import launched, refuse_another_start, refuse_many_processes
 
 Environment = dict[str, str]
 
@@ -70,6 +70,14 @@ def test_what_one_process_does_is_refused_in_several(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="--dry-run works in one process and 2 run"):
         refuse_many_processes("--dry-run")
+
+
+def test_a_process_that_was_started_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {"seed": 0, "preset": "a", "data": "b"}
+    monkeypatch.setattr(launching, "from_first", lambda make: facts)
+    refuse_another_start(facts)
+    with pytest.raises(UsageError, match="seed and data differ from rank 0's; start every"):
+        refuse_another_start({"seed": 1, "preset": "a", "data": "c"})
 
 
 @pytest.mark.parametrize(("batch_size", "parts"), [(8, 1), (9, 2), (64, 1)])
