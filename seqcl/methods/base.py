@@ -129,6 +129,15 @@ class Method(nn.Module, ABC):
         self.check(views)
         return self.objective(self.encode(views))
 
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing more to learn before the last step; read after each step."""
+        return False
+
+    def rate_factors(self) -> Mapping[str, float]:
+        """Return learning rates over the common one, by parameter name; not named = 1."""
+        return {}
+
     def after_backward(self, progress: Progress) -> None:
         """Change gradients before clipping (SwAV freezes its prototypes early)."""
 

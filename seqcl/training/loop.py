@@ -110,7 +110,7 @@ def train(
     take_from_first(method)
     frontend.to(device)
     total = options.total_steps(loader.steps_per_epoch)
-    optimizer = build_optimizer(method, options)
+    optimizer = build_optimizer(method, options, method.rate_factors())
     movement, guard, clock = Movement(method.encoders), Guard(device), Stopwatch()
     journal = Journal(
         method=method, optimizer=optimizer, loader=loader, options=options, total_steps=total,
@@ -130,7 +130,7 @@ def train(
     ):
         step = journal.begin(resume)
         batches = loader.batches(step)
-        while step < total and stopped is None:
+        while step < total and not method.finished and stopped is None:
             on_host = next(batches)
             batch = on_host.to(device)
             clock.lap("data")
@@ -149,7 +149,8 @@ def train(
             step += 1
             method.after_step(Progress(step, total), loss)
             clock.lap("step")
-            stopped = _why_stop(step == total, interrupts, clock.elapsed, max_minutes)
+            done = step == total or method.finished
+            stopped = _why_stop(done, interrupts, clock.elapsed, max_minutes)
             journal.after(step, last=stopped is not None)
         if stopped == "interrupted":
             raise interrupts.error(step, journal.saved())

@@ -148,3 +148,16 @@ def test_lars_without_adaptation_is_sgd_with_momentum():
 def test_lars_takes_no_closure():
     with pytest.raises(ValueError, match="takes no closure"):
         Lars([nn.Parameter(torch.zeros(1))], lr=0.1).step(lambda: 0.0)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_parameters_learn_at_the_rates_of_their_factors(name):
+    net = Net()
+    factors = {"layer.weight": 0.5, "layer.bias": 0.5, "norm.weight": 0.25}
+    optimizer = build_optimizer(net, TrainingOptions(optimizer=name), factors)
+    set_learning_rate(optimizer, 0.2)
+    rates = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    found = {name: rates[p] for name, p in net.named_parameters() if p.requires_grad}
+    assert found == {
+        "layer.weight": 0.1, "layer.bias": 0.1, "norm.weight": 0.05, "norm.bias": 0.2,
+    }  # fmt: skip
