@@ -112,8 +112,9 @@ def test_the_commands_of_a_page_work(page: Path, workplace: Path) -> None:
     quick_images = ("--set", "training.steps=3", *SMALL_IMAGES)
     made = set()
     for command in commands(page):
-        for name in re.findall(r"runs/\w+", " ".join(command)):
-            if name not in made and command[0] != "pretrain":
+        for place, name in enumerate(re.findall(r"runs/\w+", " ".join(command))):
+            is_written = command[0] == "finetune" and place == 1
+            if name not in made and command[0] != "pretrain" and not is_written:
                 source = "pump.csv" if name == "runs/pump" else "train.npz"
                 window = ("--set", "data.window=256", "--set", "data.columns=[flow, pressure]")
                 more = window if source == "pump.csv" else ()
@@ -126,6 +127,7 @@ def test_the_commands_of_a_page_work(page: Path, workplace: Path) -> None:
         trains = command[0] == "pretrain" and command[1] != "series-instant"
         is_image = command[1].startswith("image-")
         extra = (quick_images if is_image else quick) if trains else ()
+        extra = quick[:2] if command[0] == "finetune" else extra
         done = run_command((*command, *extra), workplace)
         assert done.returncode == 0, (command, done.stderr)
 

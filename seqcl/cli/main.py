@@ -19,6 +19,8 @@ _COMMANDS = (
     "pretrain",
     "embed",
     "evaluate",
+    "finetune",
+    "predict",
     "report",
     "views",
     "inspect",

@@ -18,6 +18,7 @@ __all__ = [
     "note",
     "note_skipped",
     "print_dry_run",
+    "print_finetuned",
     "print_lines",
     "print_result",
     "print_table",
@@ -129,6 +130,22 @@ def print_result(result: Any) -> None:
     note_skipped(result.skipped)
     note(f"run: {result.folder}")
     note(f"next: seqcl evaluate {result.folder} --train SRC --test SRC")
+
+
+def print_finetuned(result: Any) -> None:
+    """Say where a fine-tuned run is, what was kept, and what to do next."""
+    train = result.train
+    note(f"{train.steps} steps in {train.seconds:.1f} s, {train.stopped}")
+    if result.best:
+        measured = [
+            f"{name.removeprefix('validation_').replace('_', ' ')} {value:.4f}"
+            for name, value in result.best.items()
+            if name != "step"
+        ]
+        note(f"kept: step {result.best['step']}, held-out {', '.join(measured)}")
+    note_skipped(result.skipped)
+    note(f"run: {result.folder}")
+    note(f"next: seqcl predict {result.folder} --data SRC --out predictions.csv")
 
 
 def print_dry_run(dry: Any) -> None:

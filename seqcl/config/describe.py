@@ -10,6 +10,7 @@ from seqcl.config.preset import SECTIONS, preset_names
 from seqcl.config.resolve import tree_of
 from seqcl.config.schema import json_schema, options_of, type_name
 from seqcl.errors import UsageError, did_you_mean
+from seqcl.finetuning.options import FinetuneOptions
 from seqcl.registry import REGISTRIES, registry
 
 __all__ = ["describe", "preset_schema"]
@@ -18,9 +19,14 @@ __all__ = ["describe", "preset_schema"]
 def describe(name: str) -> str:
     """Return the text of `seqcl describe NAME`; ``kind.name`` tells two of one name apart."""
     found = _find(name)
-    section = SECTIONS.get(name)
+    section = FinetuneOptions if name == "finetune" else SECTIONS.get(name)
     if not found and callable(section):
-        return "\n".join([f"the {name}: section of a preset", "", *_options(section)])
+        belongs = (
+            "finetune.KEY of seqcl finetune --set"
+            if name == "finetune"
+            else (f"the {name}: section of a preset")
+        )
+        return "\n".join([belongs, "", *_options(section)])
     if not found and name in preset_names():
         return (resources.files("seqcl.presets") / f"{name}.yaml").read_text()
     if not found:

@@ -85,7 +85,7 @@ def assemble(
     model = build_model(preset, dataset.channels, dataset.rate_hz, seed)
     prepare(model, dataset, seed)
     if init is not None:
-        _start_from(model, preset, init)
+        _start_from(model, preset, init, dataset)
     views = preset.views.build()
     _check_embedding_views(preset, views)
     codes_of(dataset, model.embedding.alike)
@@ -173,13 +173,15 @@ def _unused(parts: Parts) -> Iterator[str]:
         )
 
 
-def _start_from(model: Model, preset: Preset, path: Path) -> None:
+def _start_from(model: Model, preset: Preset, path: Path, dataset: Dataset) -> None:
     other = load(path)
     theirs = (tree_of(other.preset.encoder), other.channels, other.preset.data.missing)
     ours = (tree_of(preset.encoder), model.channels, model.missing)
     for name, a, b in zip(("encoder", "channels", "data.missing"), theirs, ours, strict=True):
         if a != b:
             raise UsageError(f"--init {path}: its {name} is {a}, this run's {b}; use the same")
+    if "finetune" in other.manifest:
+        dataset.note(f"--init {path}: its encoder was fine-tuned, so it has seen labels")
     model.encoder.load_state_dict(other.model.encoder.state_dict())
 
 

@@ -18,8 +18,11 @@ import numpy.typing as npt
 from seqcl.config.preset import Preset, resolve_preset
 from seqcl.config.yaml import read_yaml
 from seqcl.data.dataset import Dataset, dataset_from_arrays
-from seqcl.errors import ArtefactError, MissingInputError
+from seqcl.errors import ArtefactError, MissingInputError, UsageError
 from seqcl.files import atomic_write, sha256
+from seqcl.finetuning.predictions import Predictions, predict
+from seqcl.finetuning.readout import Readout
+from seqcl.finetuning.targets import Targets
 from seqcl.model import Model, load_state, save_state
 from seqcl.run.build import build_model, pick_device
 from seqcl.training.embed import embed
@@ -31,6 +34,7 @@ FORMAT = 1
 
 _MODEL = "model.safetensors"
 _INITIAL = "initial.safetensors"
+_HEAD = "head.safetensors"
 _PRESET = "preset.yaml"
 _MANIFEST = "manifest.json"
 _KEYS = ("seed", "command", "created", "channels", "rate_hz", "init", "data")
@@ -59,8 +63,28 @@ class Run:
         """Names of the channels, in the order of training."""
         return tuple(self.manifest["channels"])
 
+    @cached_property
+    def targets(self) -> Targets:
+        """What the head of a fine-tuned run predicts; raises UsageError where there is no head."""
+        if "finetune" not in self.manifest:
+            raise UsageError(
+                f"{self.path}: has no head that predicts; 'seqcl finetune' makes a run with one"
+            )
+        return Targets.from_facts(self.manifest["finetune"]["targets"])
+
+    @cached_property
+    def head(self) -> Readout:
+        """The head of a fine-tuned run, on the CPU; raises as `targets` and `model` do."""
+        head = Readout(self.model.embedding.out_dim, self.targets.outputs)
+        _check(self.path / _HEAD, self.manifest)
+        load_state(head, self.path / _HEAD)
+        return head.eval()
+
     def untrained(self) -> Model:
-        """Return the Model as it was before the first step: the control row."""
+        """Return the Model as it was before the first step: the control row.
+
+        Of a fine-tuned run it is that of the run it began with, before any training.
+        """
         return self._restored(_INITIAL)
 
     def embed(
@@ -74,14 +98,30 @@ class Run:
 
         Returns (n, E), or at step level (steps of all records, E).
         """
-        missing = self.preset.data.missing
-        dataset = (
-            X
-            if isinstance(X, Dataset)
-            else dataset_from_arrays(X, channels=self.channels, missing=missing)
-        )
         target = pick_device(device)
+        dataset = self._dataset(X)
         return embed(self.model.to(target), dataset, level=level, device=target).values
+
+    def predict(
+        self,
+        X: npt.ArrayLike | Sequence[npt.ArrayLike] | Dataset,
+        *,
+        device: str = "auto",
+        batch_size: int = 256,
+    ) -> Predictions:
+        """Predict the label of each record of arrays as `embed` takes them.
+
+        Raises UsageError where the run has no head.
+        """
+        targets, target, dataset = self.targets, pick_device(device), self._dataset(X)
+        return predict(
+            self.model, self.head, targets, dataset, device=target, batch_size=batch_size
+        )
+
+    def _dataset(self, X: npt.ArrayLike | Sequence[npt.ArrayLike] | Dataset) -> Dataset:
+        if isinstance(X, Dataset):
+            return X
+        return dataset_from_arrays(X, channels=self.channels, missing=self.preset.data.missing)
 
     def _restored(self, name: str) -> Model:
         _check(self.path / name, self.manifest)
@@ -100,9 +140,7 @@ def load(path: str | Path) -> Run:
         raise MissingInputError(f"{folder}: no such run folder; 'seqcl pretrain' writes one")
     manifest = read_manifest(folder)
     if "files" not in manifest:
-        raise ArtefactError(
-            f"{folder}: the run is not finished; go on with 'seqcl pretrain --resume'"
-        )
+        raise ArtefactError(f"{folder}: the run is not finished; repeat its command with --resume")
     path = folder / _PRESET
     _check(path, manifest)
     return Run(folder, resolve_preset(read_yaml(path), str(path)), manifest)
@@ -158,10 +196,15 @@ def write_manifest(folder: Path, facts: Mapping[str, Any], files: Sequence[str] 
     atomic_write(folder / _MANIFEST, text + "\n")
 
 
-def save_model(folder: Path, model: Model, facts: Mapping[str, Any]) -> None:
-    """Write model.safetensors, then the manifest that says it is whole."""
+def save_model(
+    folder: Path, model: Model, facts: Mapping[str, Any], head: Readout | None = None
+) -> None:
+    """Write model.safetensors (and head.safetensors), then the manifest that says it is whole."""
     save_state(model, folder / _MODEL)
-    write_manifest(folder, facts, (_PRESET, _INITIAL, _MODEL))
+    if head is not None:
+        save_state(head, folder / _HEAD)
+    names = (_PRESET, _INITIAL, _MODEL)
+    write_manifest(folder, facts, names if head is None else (*names, _HEAD))
 
 
 def save_initial(folder: Path, model: Model) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from seqcl.data.source import Skipped
 from seqcl.distributed import from_first, rank, world_size
 from seqcl.files import atomic_write, locked, sha256, sweep
 from seqcl.run.build import pick_device, threads
+from seqcl.run.facts import data_facts, train_facts, write_skipped
 from seqcl.run.fitting import Parts, assemble, fit
 from seqcl.run.folder import save_initial, save_model, write_manifest
 from seqcl.run.launching import launched, refuse_another_start, refuse_many_processes
@@ -111,7 +111,7 @@ def pretrain(
                 for sink in sinks:
                     sink.on_note(text)
         result = fit(parts, folder=out, resume=resume, max_minutes=max_minutes, sinks=everything)
-        final = {**facts, "train": _train_facts(result)}
+        final = {**facts, "train": train_facts(result)}
         from_first(lambda: save_model(out, parts.model, final))
         return PretrainResult(out, result, parts.skipped(), notes, rank())
 
@@ -149,7 +149,7 @@ def _begin(out: Path, preset: Preset, parts: Parts, facts: dict[str, Any], resum
         atomic_write(out / "preset.yaml", preset.yaml())
         save_initial(out, parts.model)
         write_manifest(out, facts)
-    _write_skipped(out, parts)
+    write_skipped(out, parts.skipped())
 
 
 def _sinks(out: Path, settings: Settings, others: Sequence[Sink]) -> list[Sink]:
@@ -193,13 +193,7 @@ def _facts(data: Dataset, settings: Settings, notes: tuple[str, ...]) -> dict[st
         "channels": list(data.channels),
         "rate_hz": data.rate_hz,
         "label_names": [str(name) for name in data.classes],
-        "data": {
-            "sources": [str(source) for source in settings.sources],
-            "records": len(data),
-            "max_length": data.max_length,
-            "size": data.size,
-            "fingerprint": data.fingerprint,
-        },
+        "data": data_facts(data, settings.sources),
         "notes": list(notes),
     }
 
@@ -208,23 +202,3 @@ def _extent(data: Dataset) -> str:
     if data.size is not None:
         return "{} x {} pixels".format(*data.size)
     return f"{data.max_length:,} steps"
-
-
-def _train_facts(result: TrainResult | None) -> dict[str, Any]:
-    if result is None:
-        return {"stopped": "done", "steps": 0, "seconds": 0.0, "weights_moved": 0.0}
-    return {
-        "steps": result.steps,
-        "stopped": result.stopped,
-        "seconds": result.seconds,
-        "weights_moved": result.weights_moved,
-    }
-
-
-def _write_skipped(out: Path, parts: Parts) -> None:
-    """List the files that were passed over, where there are any."""
-    lines = [
-        json.dumps({"path": str(item.path), "reason": item.reason}) for item in parts.skipped()
-    ]
-    if lines:
-        atomic_write(out / "skipped.jsonl", "\n".join(lines) + "\n")

@@ -12,7 +12,14 @@ from seqcl.evaluation.table import ResultTable, metric_title, table_of
 from seqcl.files import atomic_write
 from seqcl.run.evaluating import TRAINED, Evaluation
 
-__all__ = ["evaluation_tables", "gain_sentence", "to_json", "write_json", "write_predictions"]
+__all__ = [
+    "escaped",
+    "evaluation_tables",
+    "gain_sentence",
+    "to_json",
+    "write_json",
+    "write_predictions",
+]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -79,11 +86,11 @@ def write_predictions(result: Evaluation, path: Path) -> None:
     writer = csv.writer(stream)
     writer.writerow(["id", "label", "prediction", "score"])
     for item in predictions:
-        texts = (_escaped(str(item[name])) for name in ("id", "label", "prediction"))
+        texts = (escaped(str(item[name])) for name in ("id", "label", "prediction"))
         writer.writerow([*texts, f"{item['score']:.6g}"])
     atomic_write(path, stream.getvalue())
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Keep a spreadsheet from running a cell as a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
