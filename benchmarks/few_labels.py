@@ -1,0 +1,176 @@
+"""Few labels: fine-tuned against from scratch against a linear probe on frozen embeddings.
+
+    python benchmarks/few_labels.py --data FOLDER --out STEM [--seeds 3] [--sets A,B] [--quick]
+
+FOLDER holds NAME_TRAIN.npz and NAME_TEST.npz with X (n, C, T) and y. One encoder a set and seed is
+pretrained on all training series without their labels; then 1, 10 and 100 % of the labels are
+seen, the same ones by every system. The test part is scored once. A stopped benchmark goes on
+where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from seqcl.batch import Embeddings
+from seqcl.config import load_preset
+from seqcl.config.preset import Preset
+from seqcl.data.dataset import Dataset, open_dataset
+from seqcl.evaluation.labels import LabelBudget, draw_labels
+from seqcl.evaluation.linear import Linear
+from seqcl.files import atomic_write
+from seqcl.finetuning import FinetuneOptions, predict
+from seqcl.model import Model
+from seqcl.run.build import build_model, prepare
+from seqcl.run.finetuning import keep_best
+from seqcl.run.fitting import assemble, fit
+from seqcl.run.supervising import supervise
+from seqcl.training.embed import embed
+from seqcl.training.loop import train
+
+SHARES = (0.01, 0.1, 1.0)
+SYSTEMS = ("fine-tuned", "from scratch", "linear probe")
+Flat = dict[str, Any]
+
+
+def main() -> None:
+    """Run what is missing, then write STEM.json and STEM.md."""
+    options = _options()
+    torch.set_num_threads(1)
+    path = options.out.with_suffix(".json")
+    records: list[Flat] = json.loads(path.read_text()) if path.is_file() else []
+    for name in options.sets.split(","):
+        for seed in range(options.seeds):
+            if any((r["set"], r["seed"]) == (name, seed) for r in records):
+                continue
+            records += measure(name, seed, options.data, options.steps)
+            atomic_write(path, json.dumps(records, indent=1) + "\n")
+    text = summarise(records)
+    atomic_write(options.out.with_suffix(".md"), text)
+    print(text)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of NAME_TRAIN.npz")
+    parser.add_argument("--out", type=Path, required=True, help="stem of the files to write")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--sets", default="UCIHAR_sub", help="names, comma-separated")
+    parser.add_argument("--steps", type=int, help="of each training; default: the preset's")
+    parser.add_argument("--quick", action="store_true", help="one small set, one seed, few steps")
+    options = parser.parse_args()
+    if options.quick:
+        options.seeds, options.sets, options.steps = 1, "SyntheticControl", 20
+    return options
+
+
+def measure(name: str, seed: int, folder: Path, steps: int | None) -> list[Flat]:
+    """Return one flat record a system and share of the labels, for one set and seed."""
+    changes = () if steps is None else (f"training.steps={steps}",)
+    preset = load_preset("series", changes)
+    data = open_dataset([str(folder / f"{name}_TRAIN.npz")], preset.data)
+    test = open_dataset([str(folder / f"{name}_TEST.npz")], preset.data, channels=data.channels)
+    scratch = build_model(preset, data.channels, data.rate_hz, seed)
+    prepare(scratch, data, seed)
+    before = time.process_time()
+    parts = assemble(preset, data, seed=seed, device=torch.device("cpu"))
+    fit(parts)
+    pretrain_s = time.process_time() - before
+    tuned = replace(preset.training, batch_size=64, diagnose_every=0)
+    records = []
+    for share in SHARES:
+        budget = LabelBudget(fraction=share)
+        for system, correct, seconds in _systems(
+            replace(preset, training=tuned), parts.model, scratch, data, test, budget, seed
+        ):
+            records.append(
+                {"set": name, "system": system, "seed": seed, "labels": str(budget),
+                 "accuracy": round(correct, 6), "fit_s": round(seconds, 2),
+                 "pretrain_s": round(pretrain_s, 2)}
+            )  # fmt: skip
+            print(name, seed, str(budget), system, f"{correct:.3f}", flush=True)
+    return records
+
+
+def _systems(
+    preset: Preset,
+    pretrained: Model,
+    scratch: Model,
+    data: Dataset,
+    test: Dataset,
+    budget: LabelBudget,
+    seed: int,
+) -> Iterator[tuple[str, float, float]]:
+    """Yield (system, test accuracy, CPU-seconds)."""
+    whole = FinetuneOptions()
+    for system, model, options in (
+        ("fine-tuned", pretrained, whole),
+        ("from scratch", scratch, replace(whole, head_share=0.0, layer_decay=1.0)),
+    ):
+        before = time.process_time()
+        parts = supervise(
+            preset, options, deepcopy(model), data, seed=seed, device=torch.device("cpu"),
+            budget=budget,
+        )  # fmt: skip
+        train(
+            parts.method, parts.views, parts.model.frontend, parts.loader, preset.training,
+            seed=seed,
+        )  # fmt: skip
+        keep_best(parts)
+        found = predict(parts.model, parts.head, parts.targets, test)
+        correct = np.mean([a == b for a, b in zip(found.labels, test.labels, strict=True)])
+        yield system, float(correct), time.process_time() - before
+    before = time.process_time()
+    correct = _probe(embed(pretrained, data), embed(pretrained, test), budget, seed)
+    yield "linear probe", correct, time.process_time() - before
+
+
+def _probe(reference: Embeddings, test: Embeddings, budget: LabelBudget, seed: int) -> float:
+    """Return the accuracy of the probe of `seqcl evaluate` on the same labels."""
+    assert reference.labels is not None
+    seen = set(draw_labels(reference.ids, reference.labels, budget, seed).tolist())
+    labels = enumerate(reference.labels)
+    few = replace(reference, labels=tuple(y if row in seen else None for row, y in labels))
+    return float(Linear()(test, few).metrics["accuracy"])
+
+
+def summarise(records: Sequence[Flat]) -> str:
+    """Return the table as Markdown: test accuracy, mean and deviation over seeds."""
+    seeds = len({r["seed"] for r in records})
+    lines = [
+        f"# Few labels: test accuracy, {seeds} seeds",
+        "",
+        f"| set | labels | {' | '.join(SYSTEMS)} |",
+        f"|---|---|{'---|' * len(SYSTEMS)}",
+    ]
+    for name, labels in dict.fromkeys((r["set"], r["labels"]) for r in records):
+        rows = [r for r in records if (r["set"], r["labels"]) == (name, labels)]
+        cells = [_cell([r["accuracy"] for r in rows if r["system"] == s]) for s in SYSTEMS]
+        lines.append(f"| {name} | {labels} | {' | '.join(cells)} |")
+    fits = {s: np.mean([r["fit_s"] for r in records if r["system"] == s]) for s in SYSTEMS}
+    told = ", ".join(f"{system} {seconds:.1f}" for system, seconds in fits.items())
+    pretrain_s = np.mean([r["pretrain_s"] for r in records])
+    lines += ["", f"CPU-seconds of one thread, mean: {told}; pretraining {pretrain_s:.1f}.", ""]
+    return "\n".join(lines)
+
+
+def _cell(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return f"{np.mean(values):.3f}"
+    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+
+
+if __name__ == "__main__":
+    main()
