@@ -18,7 +18,7 @@ from seqcl.evaluation.labels import LabelBudget
 from seqcl.files import atomic_write, locked, sha256, sweep
 from seqcl.finetuning.options import FinetuneOptions
 from seqcl.finetuning.targets import Targets
-from seqcl.run.build import pick_device, refuse_many_processes, threads
+from seqcl.run.build import pick_device, threads
 from seqcl.run.embedding import open_for
 from seqcl.run.facts import data_facts, train_facts, write_skipped
 from seqcl.run.folder import Run, save_initial, save_model, write_manifest
@@ -79,7 +79,7 @@ def finetune(
     Raises what `pretrain` raises for `out` and `resume`, and what `supervise` raises for labels.
     """
     preset, options = tuned_preset(run, settings.overrides)
-    refuse_many_processes()
+    refuse_many_processes("finetune")
     resume, notes = open_folder(out, resume)
     everything: list[Sink] = [JsonlSink(out / "metrics.jsonl"), *sinks]
 
