@@ -22,6 +22,7 @@ from seqcl.run.build import pick_device, threads
 from seqcl.run.embedding import open_for
 from seqcl.run.facts import data_facts, train_facts, write_skipped
 from seqcl.run.folder import Run, save_initial, save_model, write_manifest
+from seqcl.run.launching import refuse_many_processes
 from seqcl.run.resuming import open_folder, refuse_changes
 from seqcl.run.supervising import Supervision, supervise
 from seqcl.training.loop import TrainResult, train
