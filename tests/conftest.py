@@ -12,6 +12,7 @@ EXPECTED = {
     "needs a CUDA device": 0 if torch.cuda.is_available() else 3,
     "may read everything (root)": 1 if os.geteuid() == 0 else 0,
     "torchvision": 0 if find_spec("torchvision") else 6,
+    "onnxruntime": 0 if find_spec("onnxruntime") else 1,
     "SEQCL_DATA": 0 if os.environ.get("SEQCL_DATA") else 17,
 }
 """Reason of a skip, and how many tests have it in a run of the whole suite on this machine."""

@@ -26,6 +26,7 @@ HOMES = {
     "h5py": {"data"},
     "aeon": {"modalities", "run"},
     "tensorboard": {"training"},
+    "onnx": {"run"}, "onnxruntime": {"run"}, "onnxscript": {"run"},
 }  # fmt: skip
 TRAINING_ONLY = {"torch", "numpy", "pydantic", "annotated_types", "safetensors", "seqcl"}
 

@@ -55,6 +55,7 @@ class Rocket(Encoder):
 
     trainable = False
     autocast = False
+    exportable = False
 
     kernels: Tensor
     channels: Tensor

@@ -1,0 +1,88 @@
+"""`seqcl export`: the graph gives what the run gives, on records that it has not seen."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import SMALL, Seqcl, run_command
+
+import seqcl as library
+from seqcl.errors import UsageError
+from seqcl.run.exporting import export
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pretrain and fine-tune for a moment, on values far from 0."""
+    folder = tmp_path_factory.mktemp("runs")
+    values = 100 + 5 * np.random.default_rng(1).normal(size=(16, 2, 40)).cumsum(2)
+    np.savez(folder / "train.npz", X=values.astype(np.float32), y=np.arange(16) % 2)
+    for command in (
+        ("pretrain", "series", "--data", "train.npz", "--out", "first",
+         "--set", "training.steps=4", *SMALL),
+        ("finetune", "first", "--data", "train.npz", "--out", "tuned", "--batch-size", "8",
+         "--set", "training.steps=8"),
+    ):  # fmt: skip
+        done = run_command(command, folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def records(runs: Path, count: int, steps: int) -> torch.Tensor:
+    values = np.load(runs / "train.npz")["X"][:count]
+    return torch.from_numpy(np.concatenate([values, values], axis=2)[:, :, :steps])
+
+
+def test_a_torch_program_takes_any_batch_and_length(runs: Path, seqcl: Seqcl) -> None:
+    done = seqcl("export", runs / "first", "--format", "torch", "--out", runs / "first.pt2")
+    assert "records of any length" in done.stderr
+    program = torch.export.load(runs / "first.pt2").module()
+    for count, steps in ((1, 40), (9, 57)):
+        values = records(runs, count, steps)
+        (embedded,) = program(values)
+        found = library.load(runs / "first").embed(values.numpy(), device="cpu")
+        np.testing.assert_allclose(embedded.numpy(), found, atol=1e-5)
+
+
+def test_onnx_gives_embeddings_and_probabilities(runs: Path, seqcl: Seqcl, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    seqcl("export", runs / "tuned", "--format", "onnx", "--out", "m.onnx")
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    run = library.load(runs / "tuned")
+    for count, steps in ((1, 40), (9, 57)):
+        values = records(runs, count, steps).numpy()
+        embedded, shares = session.run(["embeddings", "predictions"], {"values": values})
+        np.testing.assert_allclose(embedded, run.embed(values, device="cpu"), atol=1e-5)
+        found = run.predict(values, device="cpu").probabilities
+        np.testing.assert_allclose(shares, found, atol=1e-5)
+
+
+def test_an_encoder_that_cannot_be_traced_says_so(seqcl: Seqcl, runs: Path) -> None:
+    seqcl("pretrain", "series-instant", "--data", runs / "train.npz", "--out", "instant")
+    done = seqcl("export", "instant", "--format", "torch", "--out", "m.pt2", code=2)
+    assert "encoder rocket cannot be exported" in done.stderr
+
+
+def test_export_to_a_folder_that_is_not_there(seqcl: Seqcl, runs: Path) -> None:
+    done = seqcl("export", runs / "first", "--format", "torch", "--out", "no/m.pt2", code=2)
+    assert "there is no folder no" in done.stderr
+
+
+def test_onnx_needs_its_extra(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UsageError, match=r"pip install 'seqcl\[export\]'"):
+        export(library.load(runs / "first"), "onnx", tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_nothing_is_written_where_the_graph_is_not_the_model(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqcl.run.exporting._TOLERANCE", -1.0)
+    with pytest.raises(UsageError, match="differs from the Model"):
+        export(library.load(runs / "first"), "torch", tmp_path / "m.pt2")
+    assert not (tmp_path / "m.pt2").exists()
