@@ -73,7 +73,14 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run the command line and exit: 0 done, 2 usage, others as in `seqcl.errors`."""
-    sys.exit(_run())
+    code = _run()
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        # Threads of torch.distributed that still hold Python objects may abort an interpreter
+        # that ends in good order, after all is written.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run() -> int:

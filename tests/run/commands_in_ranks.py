@@ -4,6 +4,7 @@ LISTS is JSON, one list of arguments of `seqcl` for each command.
 """
 
 import json
+import os
 import sys
 
 import torch
@@ -16,3 +17,5 @@ if __name__ == "__main__":
     with launched():
         for arguments in json.loads(sys.argv[1]):
             assert cli.main(arguments, standalone_mode=False) == 0
+    sys.stderr.flush()
+    os._exit(0)  # as the command does
