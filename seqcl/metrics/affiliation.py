@@ -66,7 +66,7 @@ def _recall(anomaly: Floats, raised: Floats, start: float, stop: float) -> float
         gaps = np.maximum(raised[:, :1] - time, time - raised[:, 1:])
         away = np.maximum(gaps.min(0), 0)
         nearer = np.minimum(away, time - start) + np.minimum(away, stop - time)
-        return 1 - nearer / (stop - start)
+        return np.asarray(1 - nearer / (stop - start))
 
     ends = raised.ravel()
     middles = (raised[:-1, 1] + raised[1:, 0]) / 2

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from seqcl.metrics.range_auc import segments_of
 
-__all__ = ["EventScores", "binomial_interval", "event_scores", "located"]
+__all__ = ["EventScores", "event_scores", "located"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class EventScores:
     """Median steps from the start of a found anomaly to its first alarm."""
 
 
-def event_scores(labels: npt.ArrayLike, alarms: npt.ArrayLike, *, tolerance: int = 0) -> EventScores:
+def event_scores(
+    labels: npt.ArrayLike, alarms: npt.ArrayLike, *, tolerance: int = 0
+) -> EventScores:
     """Compare runs of alarms (T,) with runs of labels (T,), both true or false.
 
     An alarm belongs to an anomaly if they share a step, the anomaly being drawn out by `tolerance`
@@ -67,11 +69,3 @@ def located(labels: npt.ArrayLike, scores: npt.ArrayLike, *, slack: int = 100) -
     first, last = anomalies[0].tolist()
     near = max(last - first + 1, slack)
     return bool(first - near < int(np.argmax(scores)) < last + near)
-
-
-def binomial_interval(share: float, count: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Return the smallest and largest of the likely counts, as shares, of `count` draws."""
-    from scipy.stats import binom
-
-    low, high = binom.interval(level, count, share)
-    return float(low) / count, float(high) / count

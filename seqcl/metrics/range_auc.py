@@ -134,4 +134,4 @@ class _Surface:
         padded = np.append(self.scores, -np.inf)  # a bound may be the end
         highest = np.sort(np.maximum.reduceat(padded, bounds)[::2])
         missed = np.searchsorted(highest, self.levels, side="left")
-        return 1 - missed / len(first)
+        return np.asarray(1 - missed / len(first))

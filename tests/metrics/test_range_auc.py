@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -44,14 +46,10 @@ def _slow_areas(
         hits = sum(weight[raised])
         positives = (labels.sum() + sum(weight[labels | raised])) / 2
         seen = np.mean([raised[a : b + 1].any() for a, b in zones])
-        curve.append(
-            (min(hits / positives, 1) * seen, (raised.sum() - hits) / (steps - positives))
-        )
+        curve.append((min(hits / positives, 1) * seen, (raised.sum() - hits) / (steps - positives)))
         precision.append(hits / raised.sum())
     points = np.array([*curve, (1.0, 1.0)])
-    roc = sum(
-        (b[1] - a[1]) * (a[0] + b[0]) / 2 for a, b in zip(points[:-1], points[1:], strict=True)
-    )
+    roc = sum((b[1] - a[1]) * (a[0] + b[0]) / 2 for a, b in itertools.pairwise(points))
     pr = sum(np.diff(points[:-1, 0]) * precision)
     return roc, pr
 
@@ -91,7 +89,11 @@ def test_volumes_say_what_is_wrong(labels: np.ndarray, scores: np.ndarray, said:
 def _slow_affiliation(labels: np.ndarray, alarms: np.ndarray, fine: int) -> tuple[float, float]:
     """Return precision and recall by sampling every step `fine` times."""
     runs = [(a, b + 1) for a, b in segments_of(labels)]
-    cuts = [0.0, *((a[1] + b[0]) / 2 for a, b in zip(runs[:-1], runs[1:], strict=True)), len(labels)]
+    cuts = [
+        0.0,
+        *((a[1] + b[0]) / 2 for a, b in itertools.pairwise(runs)),
+        len(labels),
+    ]
     time = (np.arange(len(labels) * fine) + 0.5) / fine
     raised = np.repeat(alarms, fine)
     precisions, recalls = [], []
