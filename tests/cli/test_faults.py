@@ -287,9 +287,13 @@ def test_resume_without_a_run_starts_one_and_says_so(seqcl: Seqcl, waves: Path) 
     assert "starting one" in done.stderr
 
 
-def test_the_first_mistake_does_not_block_the_second_try(seqcl: Seqcl, waves: Path) -> None:
+def test_the_first_mistake_does_not_block_the_second_try(
+    seqcl: Seqcl, waves: Path, tmp_path: Path
+) -> None:
     pretrain(seqcl, waves, "--set", "data.columns=[nothing]", code=4)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
     seqcl("pretrain", "series", "--data", waves, "--out", "run", *STEPS, *SMALL)
+    assert (tmp_path / "run" / "model.safetensors").exists()
 
 
 def test_a_single_record_cannot_be_contrasted(seqcl: Seqcl, tmp_path: Path) -> None:

@@ -218,7 +218,8 @@ def test_whole_records_cannot_be_excluded_by_time() -> None:
 
 def test_labels_of_which_no_two_are_equal_may_be_excluded() -> None:
     loss = "method.loss={nt_xent: {exclude: [label]}}"
-    parts(dataset(y=list(range(24))), loss, "training.batch_size=8")
+    made = parts(dataset(y=list(range(24))), loss, "training.batch_size=8")
+    assert made.loader().steps_per_epoch == 3
 
 
 def test_batches_of_one_class_or_group_are_told() -> None:
