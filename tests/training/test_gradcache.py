@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from toy_training import BATCH, CHANNELS, Toy
+from toy_training import CHANNELS, Toy
 
 from seqcl.batch import Batch
 from seqcl.encoders.conv1d import Conv1d
@@ -259,19 +259,6 @@ def test_the_backward_pass_holds_one_chunk_at_a_time():
         held[chunk] = most[0]
     assert held[6] < 0.55 * held[None]
     assert held[2] < 0.4 * held[6]
-
-
-def test_a_training_in_chunks_lowers_the_loss_and_shows_after_step_the_whole_batch():
-    toy = Toy()
-    shapes, after_step = [], toy.method.after_step
-
-    def look(progress, loss):
-        shapes.append(tuple(loss.carry["keys"].shape))
-        after_step(progress, loss)
-
-    toy.method.after_step = look
-    toy.train(steps=2, chunk=4)
-    assert shapes == [(BATCH, 4)] * 2
 
 
 def test_the_first_step_of_a_toy_without_dropout_is_that_of_the_whole_batch():

@@ -395,7 +395,8 @@ def test_bfloat16_trains_and_keeps_weights_in_float32():
     assert {weight.dtype for weight in toy.method.parameters()} == {torch.float32}
 
 
-def test_accumulation_trains_and_shows_after_step_the_whole_batch():
+@pytest.mark.parametrize("pieces", [{"accumulate": 2}, {"chunk": 4}])
+def test_pieces_of_a_batch_train_and_after_step_is_shown_the_whole(pieces):
     toy = Toy()
     shapes, after_step = [], toy.method.after_step
 
@@ -404,7 +405,7 @@ def test_accumulation_trains_and_shows_after_step_the_whole_batch():
         after_step(progress, loss)
 
     toy.method.after_step = look
-    toy.train(steps=2, accumulate=2)
+    toy.train(steps=2, **pieces)
     assert shapes == [(BATCH, 4)] * 2
 
 
