@@ -1,13 +1,17 @@
-"""What the tests of views share."""
+"""What the tests of views share; `record_batches` importable."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

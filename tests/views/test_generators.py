@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from record_batches import ragged, ramp
 
 from seqcl.batch import Batch
 from seqcl.registry import Spec
@@ -15,7 +16,6 @@ from seqcl.views.multi_crop import MultiCrop
 from seqcl.views.neighbours import Neighbours
 from seqcl.views.overlapping import Overlapping
 
-HOST = (60, 41, 7, 2, 1, 60)
 JITTER, CROP = Spec("augmentations", "jitter"), Spec("augmentations", "crop")
 SAME = IdentityFrontend(1)
 
@@ -26,18 +26,6 @@ class Counting(Frontend):
     def forward(self, batch: Batch) -> Batch:
         self.calls += 1
         return batch
-
-
-def ramp(rows: int = 6) -> Batch:
-    """Every value tells its own step."""
-    return Batch(torch.arange(60.0).expand(rows, 1, 60), torch.arange(rows))
-
-
-def ragged() -> Batch:
-    lengths = torch.tensor(HOST)
-    mask = torch.arange(60) < lengths[:, None]
-    values = torch.arange(1.0, 61).expand(6, 1, 60) * mask[:, None]
-    return Batch(values, torch.arange(6), lengths=lengths, host_lengths=HOST, mask=mask)
 
 
 def test_one_view_more_leaves_the_others_alone():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from record_batches import ragged, ramp
 
 from seqcl.batch import Batch
 from seqcl.registry import Spec
@@ -13,20 +14,7 @@ from seqcl.views.neighbourhood import Neighbourhood
 from seqcl.views.sub_series import SubSeries
 from seqcl.views.weak_strong import WeakStrong
 
-HOST = (60, 41, 7, 2, 1, 60)
 SAME = IdentityFrontend(1)
-
-
-def ramp(rows: int = 6) -> Batch:
-    """Every value tells its own step."""
-    return Batch(torch.arange(60.0).expand(rows, 1, 60), torch.arange(rows))
-
-
-def ragged() -> Batch:
-    lengths = torch.tensor(HOST)
-    mask = torch.arange(60) < lengths[:, None]
-    values = torch.arange(1.0, 61).expand(6, 1, 60) * mask[:, None]
-    return Batch(values, torch.arange(6), lengths=lengths, host_lengths=HOST, mask=mask)
 
 
 def test_each_side_has_its_own_augmentations_and_both_have_the_common_ones():
