@@ -1,0 +1,1 @@
+"""Anomalies in recordings: calibrated scores, thresholds that are kept, incidents, drift."""

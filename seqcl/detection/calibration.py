@@ -1,0 +1,203 @@
+"""From scores to p-values and thresholds whose false-alarm rate is the one asked for.
+
+A calibration slice is normal operation that nothing was fitted to, parted from what was by a gap.
+Scores: higher = more anomalous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.stats import chi2, poisson
+
+from seqcl.detection.clusters import clusters_of, run_length
+from seqcl.detection.tail import Law
+from seqcl.errors import ArtefactError, DataError, UsageError
+
+__all__ = ["Calibration", "Expected", "calibrate"]
+
+Floats = npt.NDArray[np.float64]
+
+NEEDED = 12.0
+"""Clusters in which the 95 % Poisson interval of a rate is [0.52, 1.75] of it: the fewest that
+keep both ends within a factor of 2."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Alarms to expect, and between which two numbers 95 % of equal stretches have theirs."""
+
+    alarms: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What a calibration slice says about scores; a value, made by `calibrate`."""
+
+    shares: Law
+    """Share of rows that are as high as a score: its p-value."""
+    peaks: Law
+    """Clusters a row, of rows at or above the level, whose highest score is as high."""
+    rows: int
+    """n, the rows of the slice."""
+    run: int
+    """Rows apart that two exceedances are of one cluster at most: the merge gap of incidents."""
+    share: float
+    """Share of rows at or above the level at which clusters were counted."""
+    clusters: int
+    """Clusters of such rows."""
+    effective: float
+    """Clusters of equal size that would determine the share of rows as well."""
+
+    def log_p(self, scores: npt.ArrayLike) -> Floats:
+        """Return natural logs of upper-tail p-values, the shape of `scores`; NaN stays NaN.
+
+        Conformal (rank + 1) / (n + 1) at the scores of the slice, see `Law`; without a tail,
+        whatever exceeds the slice has 1 / (n + 1).
+        """
+        return self.shares.log_at(scores)
+
+    def p_values(self, scores: npt.ArrayLike) -> Floats:
+        """Return upper-tail p-values in (0, 1], the shape of `scores`; never 0."""
+        return np.asarray(np.exp(np.maximum(self.log_p(scores), np.log(np.finfo(float).tiny))))
+
+    @property
+    def lowest_share(self) -> float:
+        """Lowest share of rows that can be promised within a factor of 2.
+
+        The share at which the slice holds as much as `NEEDED` clusters of equal size.
+        """
+        return min(1.0, NEEDED / self.effective * self.share)
+
+    @property
+    def lowest_alarms(self) -> float:
+        """Lowest number of alarms a row that can be promised: `NEEDED` in the whole slice."""
+        return NEEDED / self.rows
+
+    def threshold(self, share: float, *, confidence: float | None = None) -> float:
+        """Return the score from which rows are alarms, so that `share` of normal rows are.
+
+        Args:
+            share: asked, in (0, 1).
+            confidence: None = as many as asked; 0.95 = at most as many, with that confidence in
+                the clusters that were counted: the upper bound of the rate is what was asked.
+
+        Raises UsageError below what the slice can support.
+        """
+        if not 0 < share < 1:
+            raise UsageError(f"false-alarm share is {share:g}; give one between 0 and 1")
+        share = _bounded(
+            share, self.effective / self.share, confidence, self.lowest_share, "of rows"
+        )
+        return self.shares.score_at(share)
+
+    def alarm_threshold(self, per_row: float, *, confidence: float | None = None) -> float:
+        """Return the score of which clusters of exceedances occur `per_row` times a row.
+
+        Alarms a day are ``per_row`` times the rows of a day; see `threshold`. Incidents count so
+        where their merge gap is `run`.
+        """
+        if not 0 < per_row < 1:
+            raise UsageError(f"alarms a row are {per_row:g}; give a number between 0 and 1")
+        rate = _bounded(per_row, self.rows, confidence, self.lowest_alarms, "alarms a row")
+        if rate <= self.peaks.masses[0]:
+            return self.peaks.score_at(rate)
+        return self.shares.score_at(min(1.0, rate * self._rows_per_alarm))
+
+    def expected(self, rows: int, threshold: float) -> Expected:
+        """Return how many clusters of exceedances `rows` normal rows hold, as a Poisson count."""
+        if threshold >= self.peaks.knots[0]:
+            rate = float(np.exp(self.peaks.log_at(threshold)))
+        else:
+            rate = float(self.p_values(threshold)) / self._rows_per_alarm
+        low, high = poisson.ppf([0.025, 0.975], rate * rows)
+        return Expected(rate * rows, float(low), float(high))
+
+    @property
+    def _rows_per_alarm(self) -> float:
+        return max(1.0, self.share * self.rows / self.clusters)
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the calibration as arrays, from which `from_arrays` makes an equal one."""
+        return {
+            "counts": np.array([self.rows, self.run, self.clusters], np.int64),
+            "level": np.array([self.share, self.effective]),
+            **{f"shares.{name}": array for name, array in self.shares.arrays().items()},
+            **{f"peaks.{name}": array for name, array in self.peaks.arrays().items()},
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Calibration:
+        """Make the calibration that `arrays` were taken from; ArtefactError if one is missing."""
+        try:
+            shares, peaks = (
+                Law.from_arrays({part: arrays[f"{name}.{part}"] for part in Law.parts})
+                for name in ("shares", "peaks")
+            )
+            rows, run, clusters = np.asarray(arrays["counts"]).tolist()
+            share, effective = np.asarray(arrays["level"]).tolist()
+        except KeyError as error:
+            raise ArtefactError(f"calibration: no array {error}; train the run again") from error
+        return cls(shares, peaks, rows, run, share, clusters, effective)
+
+
+def calibrate(scores: npt.ArrayLike, *, tail: float = 0.02, run: int | None = None) -> Calibration:
+    """Learn the distribution of normal scores (n,), in the order of time.
+
+    Args:
+        scores: of one calibration slice; NaN (no score) is left out of counts, not of time.
+        tail: share of rows at which clusters are counted and beyond which the Pareto law is
+            fitted; at least 50 rows where these are not more than a tenth.
+        run: rows apart that two exceedances are of one cluster at most; None = from the gaps
+            between them (Ferro and Segers 2003).
+
+    Raises DataError without a finite score, or with one that is infinite.
+    """
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim != 1 or np.isinf(scores).any() or np.isnan(scores).all():
+        raise DataError(
+            f"calibration: scores are {scores.shape}; needs one finite score for each of n rows"
+        )
+    seen = np.sort(scores[~np.isnan(scores)])
+    n = len(seen)
+    wanted = int(max(1.0, min(max(tail * n, 50.0), n / 10)))
+    level = float(seen[n - wanted])
+    if (above := seen[seen > level]).size and (seen >= level).sum() > wanted:
+        level = float(above[0])  # rows that are tied at the level go below it together
+    places = np.flatnonzero(scores >= level)
+    run = run_length(places) if run is None else run
+    found = clusters_of(places, run)
+    highest = [np.nanmax(scores[a : b + 1]) for a, b in zip(found.first, found.last, strict=True)]
+    return Calibration(
+        Law.fit(seen, level, n),
+        Law.fit(np.sort(highest), level, n),
+        n, run, len(places) / n, len(found), found.effective,
+    )  # fmt: skip
+
+
+def _bounded(rate: float, rows: float, confidence: float | None, lowest: float, unit: str) -> float:
+    """Return the rate to aim at; `rows` times a rate is the clusters that determine it."""
+    if confidence is None:
+        if rate < lowest:
+            raise UsageError(
+                f"cannot promise {rate:.3g} {unit}: the calibration data support {lowest:.3g} at "
+                f"the lowest ({NEEDED:.0f} independent clusters of high scores); ask for more "
+                "alarms, or calibrate on a longer slice"
+            )
+        return rate
+    allowed, least = rate * rows, float(chi2.ppf(confidence, 2) / 2)
+    if allowed <= least:
+        raise UsageError(
+            f"cannot promise {rate:.3g} {unit} with {confidence:.0%} confidence: the calibration "
+            f"data support {least / rows:.3g} at the lowest; ask for more alarms, or calibrate on "
+            "a longer slice"
+        )
+    count = brentq(lambda k: chi2.ppf(confidence, 2 * k + 2) / 2 - allowed, 0.0, allowed)
+    return float(count) / rows

@@ -1,0 +1,49 @@
+"""False-alarm rates as they are asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from seqcl.detection.rates import AskedRate, rows_per_day
+from seqcl.errors import DataError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit"),
+    [
+        ("0.5%", 0.005, "share"),
+        ("0.01", 0.01, "share"),
+        ("1/day", 1, "day"),
+        (" 2 / hour ", 48, "day"),
+        ("7/week", 1, "day"),
+    ],
+)
+def test_a_rate_is_read(text: str, value: float, unit: str) -> None:
+    asked = AskedRate.parse(text)
+    assert asked.value == pytest.approx(value)
+    assert asked.unit == unit
+
+
+@pytest.mark.parametrize("text", ["", "often", "0%", "-1/day", "1/fortnight", "100%", "1e", "2"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"give a share of rows \(0.5%\) or alarms a day"):
+        AskedRate.parse(text)
+
+
+def test_alarms_a_day_need_to_know_how_long_a_row_is() -> None:
+    assert AskedRate(2, "day").per_row(1440) == pytest.approx(2 / 1440)
+    assert AskedRate(0.1, "share").per_row(None) == 0.1
+    with pytest.raises(UsageError, match="2/day needs time stamps or a rate"):
+        AskedRate(2, "day").per_row(None)
+
+
+def test_a_day_has_the_rows_of_the_rate_or_of_the_median_step() -> None:
+    minutes = np.arange(10, dtype=np.int64) * 60 * 10**9
+    assert rows_per_day(rate_hz=0.5) == 43_200
+    assert rows_per_day(times=minutes) == 1440
+    assert rows_per_day(rate_hz=5, times=np.append(minutes, minutes[-1] * 100)) == 1440
+    assert rows_per_day(rate_hz=1, times=minutes[:1]) == 86_400
+    assert rows_per_day() is None
+    with pytest.raises(DataError, match="do not rise"):
+        rows_per_day(times=minutes[::-1])
