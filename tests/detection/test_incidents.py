@@ -1,0 +1,160 @@
+"""Incidents: each rule by a case, all of them against a slow reference, online as offline."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+
+import numpy as np
+import pytest
+
+from seqcl.detection.calibration import calibrate
+from seqcl.detection.incidents import Incident, IncidentTracker, Rules, find_incidents
+from seqcl.errors import ArtefactError
+
+GRID = [
+    Rules(3, release, min_length, merge_gap, cool_down)
+    for release in (None, 2)
+    for min_length in (1, 4)
+    for merge_gap in (0, 3)
+    for cool_down in (0, 9)
+]
+
+
+def spans(scores: list[float], **options) -> list[tuple[int, int]]:
+    return [(found.start, found.end) for found in find_incidents(scores, Rules(3, **options))]
+
+
+def slow(scores: np.ndarray, rules: Rules) -> list[tuple[int, int]]:
+    """Walk from one beginning to the next, looking ahead for its end."""
+    found, row = [], 0
+    while row < len(scores):
+        if not scores[row] >= rules.threshold:
+            row += 1
+            continue
+        end = row
+        while True:
+            while end + 1 < len(scores) and scores[end + 1] >= rules.low:
+                end += 1
+            near = range(end + 1, min(len(scores), end + 2 + rules.merge_gap))
+            again = [step for step in near if scores[step] >= rules.threshold]
+            if not again:
+                break
+            end = again[0]
+        reported = end - row + 1 >= rules.min_length
+        found += [(row, end)] if reported else []
+        row = end + 1 + (rules.cool_down if reported else 0)
+    return found
+
+
+def noise(seed: int, rows: int = 400) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    scores = np.round(rng.exponential(2.5, rows), 1)
+    scores[rng.random(rows) < 0.05] = np.nan
+    return scores
+
+
+def test_an_incident_is_a_run_at_or_above_the_threshold() -> None:
+    assert find_incidents([0, 3, 5, 5, 0, 9], Rules(3)) == [
+        Incident(1, 3, 2, 5.0, 3),
+        Incident(5, 5, 5, 9.0, 1),
+    ]
+    assert find_incidents([], Rules(3)) == []
+
+
+def test_it_goes_on_to_the_release() -> None:
+    assert spans([2, 3, 2, 2, 1, 2, 3], release=2) == [(1, 3), (6, 6)]
+
+
+def test_one_that_is_too_short_is_not_reported_and_cools_nothing_down() -> None:
+    assert spans([3, 0, 3, 3, 3], min_length=3, cool_down=9) == [(2, 4)]
+
+
+def test_pauses_up_to_the_gap_are_bridged_once_the_threshold_is_reached_again() -> None:
+    assert spans([3, 0, 0, 3, 0, 0, 0, 3], merge_gap=2) == [(0, 3), (7, 7)]
+    assert spans([3, 0, 2, 0, 3], merge_gap=2, release=2) == [(0, 0), (4, 4)]
+
+
+def test_none_begins_in_the_cool_down() -> None:
+    assert spans([3, 0, 3, 0, 3], cool_down=2) == [(0, 0), (4, 4)]
+    assert spans([3, 0, 3, 3, 3], cool_down=2) == [(0, 0), (3, 4)], "late, but it begins"
+
+
+def test_a_row_without_a_score_is_below_the_release() -> None:
+    nan = float("nan")
+    assert spans([3, nan, 3]) == [(0, 0), (2, 2)]
+    assert spans([3, nan, 3], merge_gap=1) == [(0, 2)]
+
+
+@pytest.mark.parametrize("rules", GRID, ids=str)
+def test_it_finds_what_a_slow_reference_finds(rules: Rules) -> None:
+    total = 0
+    for seed in range(5):
+        scores = noise(seed)
+        found = find_incidents(scores, rules)
+        assert [(one.start, one.end) for one in found] == slow(scores, rules)
+        for one in found:
+            stretch = scores[one.start : one.end + 1]
+            assert one.score == np.nanmax(stretch)
+            assert one.peak == one.start + np.nanargmax(stretch)
+            assert one.above == (stretch >= rules.threshold).sum()
+        total += len(found)
+    assert total > 5
+
+
+@pytest.mark.parametrize("rules", GRID, ids=str)
+def test_row_by_row_and_through_json_it_finds_the_same(rules: Rules) -> None:
+    scores, changes = noise(7), []
+    learnt = calibrate(noise(8))
+    tracker = IncidentTracker(rules, learnt)
+    for row, score in enumerate(scores):
+        changes += tracker.push(row, score)
+        state = json.loads(json.dumps(tracker.state()))
+        tracker = IncidentTracker(rules, learnt)
+        tracker.restore(state)
+    changes += tracker.finish()
+    closed = [change.incident for change in changes if change.kind == "closed"]
+    assert closed == find_incidents(scores, rules, learnt)
+    assert [change.kind for change in changes] == ["opened", "closed"] * len(closed)
+    assert all(one.p_value == learnt.p_values(one.score) for one in closed)
+
+
+def test_it_is_announced_at_its_minimum_length_and_closed_after_the_gap() -> None:
+    tracker = IncidentTracker(Rules(3, min_length=2, merge_gap=1))
+    events = [
+        (row, change.kind, change.incident.end)
+        for row, score in enumerate([3, 3, 4, 0, 0, 0])
+        for change in tracker.push(row, score)
+    ]
+    assert events == [(1, "opened", 1), (4, "closed", 2)]
+
+
+def test_rows_that_are_left_out_are_rows_without_a_score() -> None:
+    tracker = IncidentTracker(Rules(3, merge_gap=2))
+    assert [change.kind for change in tracker.push(0, 3)] == ["opened"]
+    assert tracker.push(3, 3) == [], "two rows were left out"
+    assert [change.kind for change in tracker.push(7, 3)] == ["closed", "opened"]
+
+
+def test_memory_does_not_grow_with_the_rows() -> None:
+    tracker = IncidentTracker(Rules(1, merge_gap=50))
+    sizes = []
+    for row in range(2000):
+        tracker.push(10_000 + row, 1 + row % 7)
+        sizes.append(len(json.dumps(tracker.state())))
+    assert len(list(groupby(sizes[1200:]))) < 5
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match="release 4 must not exceed 3"):
+        Rules(3, release=4)
+    with pytest.raises(ValueError, match="must not exceed nan"):
+        Rules(float("nan"))
+    with pytest.raises(ValueError, match="min_length is at least 1"):
+        Rules(3, min_length=0)
+    tracker = IncidentTracker(Rules(3))
+    tracker.push(5, 1.0)
+    with pytest.raises(ValueError, match="row 5 after row 5: rows must rise"):
+        tracker.push(5, 1.0)
+    with pytest.raises(ArtefactError, match="state of incidents: 'found'; start without it"):
+        tracker.restore({"row": 3})
