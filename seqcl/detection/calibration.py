@@ -44,7 +44,7 @@ class Calibration:
     shares: Law
     """Share of rows that are as high as a score: its p-value."""
     peaks: Law
-    """Clusters a row, of rows at or above the level, whose highest score is as high."""
+    """Clusters a row whose highest score is as high."""
     rows: int
     """n, the rows of the slice."""
     run: int
@@ -81,6 +81,11 @@ class Calibration:
         """Lowest number of alarms a row that can be promised: `NEEDED` in the whole slice."""
         return NEEDED / self.rows
 
+    @property
+    def highest_alarms(self) -> float:
+        """Highest number of alarms a row that occurred at any level; more of them would merge."""
+        return float(self.peaks.masses[0])
+
     def threshold(self, share: float, *, confidence: float | None = None) -> float:
         """Return the score from which rows are alarms, so that `share` of normal rows are.
 
@@ -106,23 +111,24 @@ class Calibration:
         """
         if not 0 < per_row < 1:
             raise UsageError(f"alarms a row are {per_row:g}; give a number between 0 and 1")
+        if self.highest_alarms < max(per_row, self.lowest_alarms):
+            raise UsageError(
+                f"cannot promise {per_row:.3g} alarms a row: the calibration data hold "
+                f"{self.highest_alarms * self.rows:.0f} stretches of high scores, where rows up to "
+                f"{self.run} apart are one; ask for fewer alarms, for a share of rows, or "
+                "calibrate on a longer slice"
+            )
         rate = _bounded(per_row, self.rows, confidence, self.lowest_alarms, "alarms a row")
-        if rate <= self.peaks.masses[0]:
-            return self.peaks.score_at(rate)
-        return self.shares.score_at(min(1.0, rate * self._rows_per_alarm))
+        return self.peaks.score_at(rate)
 
     def expected(self, rows: int, threshold: float) -> Expected:
-        """Return how many clusters of exceedances `rows` normal rows hold, as a Poisson count."""
-        if threshold >= self.peaks.knots[0]:
-            rate = float(np.exp(self.peaks.log_at(threshold)))
-        else:
-            rate = float(self.p_values(threshold)) / self._rows_per_alarm
-        low, high = poisson.ppf([0.025, 0.975], rate * rows)
-        return Expected(rate * rows, float(low), float(high))
+        """Return how many alarms `rows` normal rows hold, as a Poisson count of clusters.
 
-    @property
-    def _rows_per_alarm(self) -> float:
-        return max(1.0, self.share * self.rows / self.clusters)
+        Below the level of `peaks` as many as at it: there, clusters merge as fast as they arise.
+        """
+        alarms = float(np.exp(self.peaks.log_at(threshold))) * rows
+        low, high = poisson.ppf([0.025, 0.975], alarms)
+        return Expected(alarms, float(low), float(high))
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the calibration as arrays, from which `from_arrays` makes an equal one."""
@@ -168,18 +174,39 @@ def calibrate(scores: npt.ArrayLike, *, tail: float = 0.02, run: int | None = No
     seen = np.sort(scores[~np.isnan(scores)])
     n = len(seen)
     wanted = int(max(1.0, min(max(tail * n, 50.0), n / 10)))
-    level = float(seen[n - wanted])
-    if (above := seen[seen > level]).size and (seen >= level).sum() > wanted:
-        level = float(above[0])  # rows that are tied at the level go below it together
+    level = _level(seen, wanted)
     places = np.flatnonzero(scores >= level)
     run = run_length(places) if run is None else run
     found = clusters_of(places, run)
-    highest = [np.nanmax(scores[a : b + 1]) for a, b in zip(found.first, found.last, strict=True)]
     return Calibration(
         Law.fit(seen, level, n),
-        Law.fit(np.sort(highest), level, n),
+        _peaks(scores, seen, wanted, run),
         n, run, len(places) / n, len(found), found.effective,
     )  # fmt: skip
+
+
+def _level(seen: Floats, wanted: int) -> float:
+    """Return the lowest of the sorted scores that at most `wanted` reach, if any."""
+    level = float(seen[-wanted])
+    above = seen[seen > level]
+    if len(above) and (seen >= level).sum() > wanted:
+        return float(above[0])
+    return level
+
+
+def _peaks(scores: Floats, seen: Floats, wanted: int, run: int) -> Law:
+    """Fit the peaks of clusters, at the level of `wanted` rows or a lower one with more of them.
+
+    Levels are tried until there are four times as many clusters as are needed.
+    """
+    most, level = clusters_of([], run), float(seen[-1])
+    while len(most) < 4 * NEEDED and wanted <= max(1, len(seen) // 2):
+        lower = _level(seen, wanted)
+        found = clusters_of(np.flatnonzero(scores >= lower), run)
+        most, level = (found, lower) if len(found) > len(most) else (most, level)
+        wanted *= 2
+    highest = [np.nanmax(scores[a : b + 1]) for a, b in zip(most.first, most.last, strict=True)]
+    return Law.fit(np.sort(highest), level, len(seen))
 
 
 def _bounded(rate: float, rows: float, confidence: float | None, lowest: float, unit: str) -> float:

@@ -135,8 +135,8 @@ def test_expected_alarms_are_a_poisson_count() -> None:
     expected = learnt.expected(len(new), threshold)
     assert expected.alarms == pytest.approx(3 * learnt.lowest_alarms * len(new))
     assert (expected.low, expected.high) == tuple(poisson.ppf([0.025, 0.975], expected.alarms))
-    low = learnt.expected(1000, learnt.threshold(0.4))
-    assert 0 < low.alarms < 400, "fewer clusters than rows"
+    low = learnt.expected(1000, learnt.threshold(0.9))
+    assert low.alarms == pytest.approx(1000 * learnt.highest_alarms), "fewer than rows"
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,17 @@ def test_few_tied_and_constant_scores_are_conformal(scores: list[float]) -> None
         assert learnt.p_values(score) == pytest.approx(slow_p(seen, score))
     assert learnt.p_values(99.0) == pytest.approx(1 / (1 + len(seen)))
     assert np.isnan(learnt.p_values(np.nan))
+
+
+def test_more_alarms_than_can_be_told_apart_are_refused() -> None:
+    learnt, _ = fitted("ar.9")
+    told = f"rows up to {learnt.run} apart are one; ask for fewer"
+    with pytest.raises(UsageError, match=f"cannot promise 0.5 alarms a row: .* {told}"):
+        learnt.alarm_threshold(0.5)
+    short = calibrate(draw("ar.9", 60, np.random.default_rng(0)), run=9)
+    assert short.highest_alarms < short.lowest_alarms
+    with pytest.raises(UsageError, match="alarms a row: the calibration data hold [1-9] stretches"):
+        short.alarm_threshold(0.01)
 
 
 def test_a_constant_score_promises_nothing() -> None:
