@@ -128,6 +128,7 @@ def registry(kind: str) -> Registry:
 
 _SEQ = "seqcl.modalities.sequence"
 _IMG = "seqcl.modalities.image"
+_DET = "seqcl.detection"
 
 _BUILTIN: dict[str, dict[str, str]] = {
     "modalities": {"sequence": f"{_SEQ}.plugin:SEQUENCE", "image": f"{_IMG}.plugin:IMAGE"},
@@ -271,6 +272,13 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "knn": "seqcl.evaluation.knn:Knn",
         "clustering": "seqcl.evaluation.clustering:Clustering",
         "retrieval": "seqcl.evaluation.retrieval:Retrieval",
+    },
+    "detectors": {"ensemble": f"{_DET}.detector:Detector"},
+    "scorers": {
+        "kernel_distance": f"{_DET}.scorers.kernel_distance:KernelDistance",
+        "mean_shift": f"{_DET}.scorers.mean_shift:MeanShift",
+        "forecast": f"{_DET}.scorers.forecast:Forecast",
+        "amplitude": f"{_DET}.scorers.amplitude:Amplitude",
     },
     "baselines": {
         "raw": f"{_SEQ}.baselines:Raw",

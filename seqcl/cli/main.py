@@ -21,6 +21,7 @@ _COMMANDS = (
     "evaluate",
     "finetune",
     "predict",
+    "detect",
     "export",
     "report",
     "views",

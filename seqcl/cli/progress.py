@@ -129,7 +129,7 @@ def print_result(result: Any) -> None:
             note("note: the weights hardly moved; raise training.lr or training.steps")
     note_skipped(result.skipped)
     note(f"run: {result.folder}")
-    note(f"next: seqcl evaluate {result.folder} --train SRC --test SRC")
+    note(f"next: {result.next}")
 
 
 def print_finetuned(result: Any) -> None:

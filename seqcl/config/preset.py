@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqcl.config.edit import Shape, merge, parse_set, set_option
 from seqcl.config.resolve import Faults, resolve_component, resolve_options, tree_of
@@ -21,6 +21,9 @@ from seqcl.modalities.base import Modality
 from seqcl.registry import Spec, registry
 from seqcl.training.options import TrainingOptions
 from seqcl.views.base import Frontend, ViewGenerator
+
+if TYPE_CHECKING:  # scipy would cost every command its import
+    from seqcl.detection.detector import Detector
 
 __all__ = [
     "EvaluationOptions",
@@ -54,7 +57,12 @@ SECTIONS: dict[str, Shape] = {
     "embedding": "embeddings",
     "training": TrainingOptions,
     "evaluation": EvaluationOptions,
+    "detector": "detectors",
 }
+_OPTIONAL = ("methods", "detectors")
+"""Kinds of sections that may say `none`."""
+_OF_DETECTOR = ("modality", "data", "detector")
+"""Sections of a preset that makes a detector."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,8 @@ class Preset:
     embedding: Spec[Embedding]
     training: TrainingOptions
     evaluation: EvaluationOptions
+    detector: Spec[Detector] | None = None
+    """None = the run is an encoder; else it is a detector of anomalies, and no encoder."""
 
     def tree(self) -> dict[str, Any]:
         """Return the preset as a plain tree, every default written out."""
@@ -79,6 +89,8 @@ class Preset:
             if name == "modality":
                 continue
             value = getattr(self, name)
+            if name == "detector" if self.detector is None else name not in _OF_DETECTOR:
+                continue
             if callable(shape):
                 shown[name] = {key: tree_of(getattr(value, key)) for key in _fields(value)}
             else:
@@ -133,6 +145,10 @@ def resolve_preset(tree: Mapping[str, Any], where: str) -> Preset:
     for name in tree:
         if name not in SECTIONS:
             faults.unknown("preset", str(name), SECTIONS)
+    if tree.get("detector") not in (None, "none"):
+        for name in set(tree) & set(SECTIONS) - set(_OF_DETECTOR):
+            faults.add(name, "has no effect beside a detector; drop it, or drop the detector")
+        tree = {"views": "independent", **_encoder_defaults(tree), **tree}  # read by no detector
     tree = _with_modality_defaults(tree)
     parts: dict[str, Any] = {}
     for name, shape in SECTIONS.items():
@@ -170,7 +186,7 @@ def data_options(tree: Mapping[str, Any]) -> DataOptions:
 
 
 def _resolve_section(kind: str, raw: Any, name: str, faults: Faults) -> Spec[Any] | None:
-    if kind == "methods" and raw in ("none", None):
+    if kind in _OPTIONAL and raw in ("none", None):
         return None
     if raw is None:
         faults.add(name, f"is missing. Known: {', '.join(registry(kind))}")
@@ -223,17 +239,27 @@ def _with_modality_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(name, str) or name not in registry("modalities"):
         return dict(tree)
     modality: Modality = registry("modalities")[name]
+    plain = tree.get("detector") in (None, "none")
+    filled = {**(_encoder_defaults(tree) if plain else {}), **tree}
+    data = filled.get("data") or {}
+    if isinstance(data, Mapping):
+        filled["data"] = {"layout": modality.layout, "scaler": modality.scaler, **data}
+    return filled
+
+
+def _encoder_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections of an encoder that a modality has defaults for."""
+    table, name = registry("modalities"), tree.get("modality")
+    if not isinstance(name, str) or name not in table:
+        return {}
+    modality: Modality = table[name]
     defaults = {
         "frontend": modality.frontend,
         "views": modality.views,
         "encoder": modality.encoder,
         "embedding": "identity",
     }
-    filled = {**{key: value for key, value in defaults.items() if value}, **tree}
-    data = filled.get("data") or {}
-    if isinstance(data, Mapping):
-        filled["data"] = {"layout": modality.layout, "scaler": modality.scaler, **data}
-    return filled
+    return {key: value for key, value in defaults.items() if value}
 
 
 def _read(name: str, seen: tuple[str, ...]) -> tuple[dict[str, Any], str]:

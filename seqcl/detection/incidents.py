@@ -83,6 +83,11 @@ class IncidentTracker:
         self._paused = False
         self._free_from: int | None = None
 
+    @property
+    def current(self) -> Incident | None:
+        """The incident that has begun and is not over, however short."""
+        return self._found
+
     def push(self, row: int, score: float) -> list[Change]:
         """Take the score of the next row and return what changed, in order.
 

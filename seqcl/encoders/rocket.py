@@ -7,6 +7,8 @@ arXiv 2102.00457): fixed kernels at many dilations, over the series and over its
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import cache
 from itertools import combinations
 from typing import Annotated
 
@@ -20,7 +22,7 @@ from seqcl.encoders.base import Encoder, masked
 from seqcl.encoders.kernel_pool import KERNELS, STATISTICS, KernelPool, Statistic
 from seqcl.rng import Rng
 
-__all__ = ["Rocket"]
+__all__ = ["Rocket", "random_channels", "rocket_kernels"]
 
 _TAPS = 9
 _MOST_CHANNELS = 9
@@ -77,7 +79,7 @@ class Rocket(Encoder):
         super().__init__(in_channels, slots * KERNELS, pool)
         self.per_input = dilations
         self.biases = biases
-        self.register_buffer("kernels", _kernels(), persistent=False)
+        self.register_buffer("kernels", rocket_kernels().clone(), persistent=False)
         self.register_buffer("channels", torch.ones(slots, KERNELS, in_channels))
         self.register_buffer("dilations", torch.ones(dilations, dtype=torch.int64))
         self._on_host: tuple[int, ...] | None = None
@@ -120,7 +122,7 @@ class Rocket(Encoder):
         places = [place / max(1, self.per_input - 1) for place in range(self.per_input)]
         self.dilations.copy_(torch.tensor([int(2 ** (top * place) + 1e-9) for place in places]))
         self._on_host = None
-        self.channels.copy_(_draw_channels(self.channels.shape, rng).to(self.channels.device))
+        self.channels.copy_(random_channels(self.channels.shape, rng).to(self.channels.device))
         self._draw_biases(sample, rng)
         self.pool.centre.zero_()
         self.pool.scale.fill_(1.0)
@@ -178,19 +180,20 @@ class Rocket(Encoder):
                 self.pool.levels[slot, kernel] = quantiles + _ABOVE
 
 
-def _kernels() -> Tensor:
-    """Return the kernels (84, 9) of three 2s and six -1s."""
+@cache
+def rocket_kernels() -> Tensor:
+    """Return the kernels (84, 9) of three 2s and six -1s, one tensor for all: not to be changed."""
     kernels = torch.full((KERNELS, _TAPS), -1.0)
     for row, chosen in enumerate(combinations(range(_TAPS), 3)):
         kernels[row, list(chosen)] = 2.0
     return kernels
 
 
-def _draw_channels(shape: torch.Size, rng: Rng) -> Tensor:
+def random_channels(shape: Sequence[int], rng: Rng) -> Tensor:
     """Choose 1 to 9 channels for every slot and kernel, few more often than many."""
     slots, kernels, channels = shape
     most = math.log2(min(channels, _MOST_CHANNELS) + 1)
-    chosen = torch.zeros(shape)
+    chosen = torch.zeros(slots, kernels, channels)
     for slot in range(slots):
         for kernel in range(kernels):
             count = max(1, int(2 ** rng.host.uniform(0, most)))

@@ -27,7 +27,16 @@ from seqcl.model import Model, load_state, save_state
 from seqcl.run.build import build_model, pick_device
 from seqcl.training.embed import embed
 
-__all__ = ["FORMAT", "Run", "load", "read_manifest", "save_initial", "save_model", "write_manifest"]
+__all__ = [
+    "FORMAT",
+    "Run",
+    "check_file",
+    "load",
+    "read_manifest",
+    "save_initial",
+    "save_model",
+    "write_manifest",
+]
 
 FORMAT = 1
 """Version of the run folder's form; a newer one is refused."""
@@ -76,7 +85,7 @@ class Run:
     def head(self) -> Readout:
         """The head of a fine-tuned run, on the CPU; raises as `targets` and `model` do."""
         head = Readout(self.model.embedding.out_dim, self.targets.outputs)
-        _check(self.path / _HEAD, self.manifest)
+        check_file(self.path / _HEAD, self.manifest)
         load_state(head, self.path / _HEAD)
         return head.eval()
 
@@ -124,7 +133,11 @@ class Run:
         return dataset_from_arrays(X, channels=self.channels, missing=self.preset.data.missing)
 
     def _restored(self, name: str) -> Model:
-        _check(self.path / name, self.manifest)
+        if self.preset.detector is not None:
+            raise UsageError(
+                f"{self.path}: is a detector and holds no encoder; use it with 'seqcl detect'"
+            )
+        check_file(self.path / name, self.manifest)
         model = build_model(self.preset, self.channels, self.manifest["rate_hz"], self.seed)
         load_state(model, self.path / name)
         return model.eval()
@@ -142,12 +155,12 @@ def load(path: str | Path) -> Run:
     if "files" not in manifest:
         raise ArtefactError(f"{folder}: the run is not finished; repeat its command with --resume")
     path = folder / _PRESET
-    _check(path, manifest)
+    check_file(path, manifest)
     return Run(folder, resolve_preset(read_yaml(path), str(path)), manifest)
 
 
-def _check(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Compare a file with its sha256 in the manifest."""
+def check_file(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Compare a file with its sha256 in the manifest; raises ArtefactError where they differ."""
     if not path.is_file():
         raise ArtefactError(f"{path}: is missing; restore it or pretrain again")
     if sha256(path) != manifest["files"].get(path.name):

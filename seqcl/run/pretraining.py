@@ -14,6 +14,7 @@ from seqcl.config.preset import Preset, load_preset
 from seqcl.data.dataset import Dataset, open_dataset
 from seqcl.data.source import Skipped
 from seqcl.distributed import from_first, rank, world_size
+from seqcl.errors import UsageError
 from seqcl.files import atomic_write, locked, sha256, sweep
 from seqcl.run.build import pick_device, threads
 from seqcl.run.facts import data_facts, train_facts, write_skipped
@@ -59,6 +60,14 @@ class PretrainResult:
     notes: tuple[str, ...]
     rank: int = 0
     """Which process this is; rank 0 wrote the run and should tell of it."""
+    is_detector: bool = False
+
+    @property
+    def next(self) -> str:
+        """The command to go on with."""
+        if self.is_detector:
+            return f"seqcl detect {self.folder} --data SRC --out scores.csv"
+        return f"seqcl evaluate {self.folder} --train SRC --test SRC"
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,11 @@ def pretrain(
     """
     if isinstance(preset, str):
         preset = load_preset(preset, settings.overrides)
+    if preset.detector is not None:
+        from seqcl.run.detector_run import pretrain_detector
+
+        refuse_many_processes("a detector")
+        return pretrain_detector(preset, settings, out, resume=resume, sinks=sinks)
     with launched(settings.world_size), threads(settings.threads), ExitStack() as held:
         resume, notes = from_first(lambda: _open(out, resume, held))
         parts = _assemble(preset, settings)
@@ -120,6 +134,8 @@ def dry_run(preset: str | Preset, settings: Settings) -> DryRun:
     """Build everything, take one timed step, write nothing."""
     if isinstance(preset, str):
         preset = load_preset(preset, settings.overrides)
+    if preset.detector is not None:
+        raise UsageError("--dry-run: a detector takes no steps that could be timed; leave it out")
     refuse_many_processes("--dry-run")
     with threads(settings.threads):
         parts = _assemble(preset, settings)

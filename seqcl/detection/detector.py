@@ -1,0 +1,281 @@
+"""Detector: several scorers on one scale, weighted without labels, with a calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor
+
+from seqcl.detection.calibration import Calibration, calibrate
+from seqcl.detection.explain import Explanation, NormalWindows
+from seqcl.detection.fusion import balanced_weights
+from seqcl.detection.health import Health, longest_runs
+from seqcl.detection.period import period_of
+from seqcl.detection.scaling import Scaling
+from seqcl.detection.scorers.base import Scorer, offline, online
+from seqcl.detection.self_test import injected_copies, widened
+from seqcl.detection.series import Series
+from seqcl.errors import ArtefactError, DataError
+from seqcl.registry import Spec
+from seqcl.rng import Rng
+
+__all__ = ["DEFAULT", "Detector", "Scores"]
+
+Floats = npt.NDArray[np.float32]
+State = dict[str, Tensor]
+
+_SMALLEST = 1e-9
+_LEAST_DEVIATION = 0.05
+"""Added to the deviation of a log score: a score that hardly moves is no measure of surprise."""
+_FEWEST = 64
+"""Rows that the training data have at least."""
+DEFAULT: tuple[Spec[Scorer], ...] = (
+    *(Spec("scorers", "kernel_distance", {"scale": scale}) for scale in (0.25, 0.5, 1.0, 2.0)),
+    Spec("scorers", "mean_shift"),
+    Spec("scorers", "forecast"),
+    Spec("scorers", "amplitude"),
+)
+"""Windows of four octaves, and three ways to see single rows and levels."""
+MODES = ("centred", "trailing")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a detector says of the T rows of a recording; higher = more anomalous."""
+
+    fused: Floats
+    """(T,); NaN where too few rows came before, with trailing scores."""
+    parts: Floats
+    """(T, K), logs of each score, in deviations from their mean on the calibration slice."""
+    names: tuple[str, ...]
+    """(K,)."""
+
+
+class Detector:
+    """Learn what is normal from recordings of mostly normal operation, and score others.
+
+    The last part of each training recording is a calibration slice, parted by a gap of one window
+    from what the scorers are fitted to. There the logs of their scores get mean and deviation;
+    anomalies of our own, put into copies of it, give each its weight (`balanced_weights`); the
+    weighted sum on the slice as it was gives the thresholds. No label is ever read.
+
+    Offline, the scores of all windows that hold a row are averaged; trailing scores see nothing
+    after the row, and are what a stream gets. Both have a scale and a calibration of their own.
+
+    Args:
+        window: rows; None = the period of the training data, 16 to 128 (`period_of`).
+        calibration: share of each training recording that is kept for calibration.
+        weights: `injected`, or `equal`.
+        scorers: what gives scores.
+    """
+
+    kind: ClassVar[str] = "detectors"
+
+    def __init__(
+        self,
+        *,
+        window: Annotated[int, Ge(8)] | None = None,
+        calibration: Annotated[float, Gt(0), Lt(1)] = 0.25,
+        weights: Literal["injected", "equal"] = "injected",
+        scorers: tuple[Spec[Scorer], ...] = DEFAULT,
+    ) -> None:
+        self.given, self.share = window, calibration
+        self.weighting, self.specs = weights, scorers
+        self.scaling = Scaling()
+        self.scorers: list[Scorer] = []
+        self.state: State = {}
+        self.calibrations: dict[str, Calibration] = {}
+        self.normal = NormalWindows(0)
+
+    @property
+    def window(self) -> int:
+        """Rows of the window."""
+        return int(self.state["window"])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each score, (K,)."""
+        return tuple(name for scorer in self.scorers for name in scorer.names)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The share of each score in the sum."""
+        return dict(zip(self.names, self.state["weights"].tolist(), strict=True))
+
+    @property
+    def reach(self) -> int:
+        """Rows that a trailing score depends on, the row itself the last of them."""
+        return max(scorer.reach for scorer in self.scorers)
+
+    def fit(self, series: Sequence[Series], seed: int = 0) -> None:
+        """Learn from recordings; raises DataError where they are too short."""
+        starts = [_checked(one, self.share) for one in series]
+        whole = [one.values for one in series]
+        window = self.given or period_of([v[:at] for v, at in zip(whole, starts, strict=True)])
+        window = max(8, min(window, min(starts) // 4))
+        parts = [values[: start - window] for values, start in zip(whole, starts, strict=True)]
+        self.scaling.fit(parts)
+        self._build(window, whole[0].shape[1])
+        scaled = [self.scaling(values) for values in whole]
+        for place, scorer in enumerate(self.scorers):
+            fitted = [one[: len(part)] for one, part in zip(scaled, parts, strict=True)]
+            scorer.fit(fitted, Rng(seed, place))
+        self.state = {"window": torch.tensor(window), "weights": torch.ones(len(self.names))}
+        held = {mode: self._held(scaled, starts, mode) for mode in MODES}
+        for mode, logs in held.items():
+            rows = torch.cat(logs)
+            rows = rows[~rows.isnan().any(1)]
+            self.state[f"{mode}.mean"] = rows.mean(0)
+            self.state[f"{mode}.deviation"] = rows.std(0, correction=0) + _LEAST_DEVIATION
+        self.state["weights"] = self._weights(scaled, starts, Rng(seed, len(self.scorers)))
+        self.normal.fit([one[: len(part)] for one, part in zip(scaled, parts, strict=True)])
+        missing, equal = longest_runs(whole)
+        self.state |= {"missing": torch.from_numpy(missing), "equal": torch.from_numpy(equal)}
+        for mode, logs in held.items():
+            self.calibrations[mode] = calibrate(self._joined(logs, mode))
+
+    def score(self, values: Floats, *, causal: bool = False) -> Scores:
+        """Score the rows of values (T, C), NaN = missing; C as in training."""
+        mode = "trailing" if causal else "centred"
+        parts = self._relative(self._logs(self.scaling(values), mode), mode)
+        fused = parts @ self.state["weights"]
+        return Scores(fused.numpy(), parts.numpy(), self.names)
+
+    def explain(self, values: Floats, row: int, *, causal: bool = False) -> Explanation:
+        """Tell which channels the score of a row of values (T, C) comes from."""
+        first = max(0, row + 1 - self.reach - self.window)
+        scaled = self.scaling(values[: row + 1 if causal else row + self.window])[first:]
+        return self.explain_scaled(scaled, row - first, causal=causal)
+
+    def explain_scaled(self, scaled: Tensor, row: int, *, causal: bool) -> Explanation:
+        """Tell the same of values (T, C) that are scaled already."""
+        mode = "trailing" if causal else "centred"
+        start = row - self.window + 1 if causal else row - self.window // 2
+        start = max(0, min(start, len(scaled) - self.window))
+
+        def score(changed: Tensor) -> float:
+            logs = (
+                self._last_logs(changed, 1) if causal else self._logs(changed, mode)[row : row + 1]
+            )
+            return float(self._relative(logs, mode)[0] @ self.state["weights"])
+
+        return self.normal.explain(scaled, slice(start, start + self.window), score)
+
+    def score_last(self, scaled: Tensor, rows: int) -> Floats:
+        """Return trailing scores (rows,) of the last rows of scaled values; NaN as `score`."""
+        logs = self._last_logs(scaled, rows)
+        fused = self._relative(logs, "trailing") @ self.state["weights"]
+        return np.asarray(fused.numpy())
+
+    def health(self) -> Health:
+        """Return a watch over missing and stuck channels, from the runs of the training data."""
+        missing, equal = (self.state[name].numpy() for name in ("missing", "equal"))
+        return Health(missing, equal, self.scaling.state["constant"].numpy(), self.window)
+
+    def tensors(self) -> State:
+        """Return all that was learnt, tensors by name, from which `restore` goes on."""
+        found = {f"scaling.{name}": value for name, value in self.scaling.state.items()}
+        for place, scorer in enumerate(self.scorers):
+            found |= {f"scorers.{place}.{name}": value for name, value in scorer.state.items()}
+        for mode, calibration in self.calibrations.items():
+            for name, array in calibration.arrays().items():
+                found[f"calibration.{mode}.{name}"] = torch.from_numpy(np.asarray(array))
+        found |= {f"normal.{name}": value for name, value in self.normal.state.items()}
+        found |= {f"detector.{name}": value for name, value in self.state.items()}
+        return {name: value.contiguous() for name, value in found.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `tensors` gave; raises ArtefactError where something is missing."""
+        try:
+            self.scaling.state = _below("scaling", tensors)
+            self.state = _below("detector", tensors)
+            self._build(self.window, len(self.scaling.state["mean"]))
+            self.normal.state = _below("normal", tensors)
+            for place, scorer in enumerate(self.scorers):
+                scorer.restore(_below(f"scorers.{place}", tensors))
+            for mode in MODES:
+                arrays = _below(f"calibration.{mode}", tensors)
+                self.calibrations[mode] = Calibration.from_arrays(
+                    {name: tensor.numpy() for name, tensor in arrays.items()}
+                )
+        except KeyError as error:
+            raise ArtefactError(f"detector: no tensor {error}; pretrain again") from error
+
+    def _build(self, window: int, channels: int) -> None:
+        self.scorers = [spec.build(channels, window) for spec in self.specs]
+        self.normal = NormalWindows(window)
+
+    def _logs(self, scaled: Tensor, mode: str) -> Tensor:
+        """Return logs of all scores (T, K); NaN where a trailing score has too few rows."""
+        if mode == "trailing":
+            found = [online(scorer, scaled) for scorer in self.scorers]
+        else:
+            found = [offline(scorer, scaled) for scorer in self.scorers]
+        return torch.cat(found, 1).clamp(min=_SMALLEST).log()
+
+    def _last_logs(self, scaled: Tensor, rows: int) -> Tensor:
+        """Return trailing logs (rows, K) of the last rows, looking no farther back than needed."""
+        found = [
+            online(scorer, scaled[-(scorer.reach - 1 + rows) :])[-rows:] for scorer in self.scorers
+        ]
+        return torch.cat(found, 1).clamp(min=_SMALLEST).log()
+
+    def _held(self, scaled: Sequence[Tensor], starts: Sequence[int], mode: str) -> list[Tensor]:
+        """Return the logs (rows, K) of each recording's calibration slice."""
+        found = []
+        for one, start in zip(scaled, starts, strict=True):
+            first = self._context(start)
+            found.append(self._logs(one[first:], mode)[start - first :])
+        return found
+
+    def _context(self, start: int) -> int:
+        """Return the row from which all must be known for scores from row `start` on."""
+        return max(0, start - self.reach - self.window)
+
+    def _relative(self, logs: Tensor, mode: str) -> Tensor:
+        return (logs - self.state[f"{mode}.mean"]) / self.state[f"{mode}.deviation"]
+
+    def _joined(self, logs: Sequence[Tensor], mode: str) -> npt.NDArray[np.float64]:
+        """Return fused scores of all slices, a window without scores between two of them."""
+        pause = np.full(self.window, np.nan)
+        fused = [
+            (self._relative(one, mode) @ self.state["weights"]).double().numpy() for one in logs
+        ]
+        return np.concatenate([part for one in fused for part in (one, pause)])
+
+    def _weights(self, scaled: Sequence[Tensor], starts: Sequence[int], rng: Rng) -> Tensor:
+        """Weigh the scores by anomalies put into copies of the slices."""
+        if self.weighting == "equal":
+            return torch.full((len(self.names),), 1 / len(self.names))
+        rows, labels = [], []
+        for number, (one, start) in enumerate(zip(scaled, starts, strict=True)):
+            first = self._context(start)
+            for copy, where in injected_copies(
+                one[first:], start - first, self.window, rng.fork(number)
+            ):
+                logs = self._logs(copy, "centred")[start - first :]
+                rows.append(self._relative(logs, "centred").double().numpy())
+                labels.append(widened(where, self.window // 2)[start - first :])
+        weights = balanced_weights(np.concatenate(rows), np.concatenate(labels))
+        return torch.from_numpy(weights).float()
+
+
+def _checked(series: Series, share: float) -> int:
+    """Return the row at which the calibration slice begins."""
+    if len(series) < _FEWEST:
+        raise DataError(
+            f"{series.id}: has {len(series)} rows and a detector needs {_FEWEST} to learn what is "
+            "normal; give a longer recording"
+        )
+    return int(len(series) * (1 - share))
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> State:
+    cut = len(prefix) + 1
+    return {name[cut:]: value for name, value in tensors.items() if name.startswith(f"{prefix}.")}

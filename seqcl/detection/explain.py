@@ -1,0 +1,81 @@
+"""Which channels an alarm comes from: exchange each with the nearest normal window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+__all__ = ["Explanation", "NormalWindows"]
+
+Floats = npt.NDArray[np.float32]
+
+_FLOATS = 1 << 20
+"""Values of normal windows that are kept (4 MB)."""
+_MOST = 512
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What an alarm at one row comes from."""
+
+    shares: Floats
+    """(C,) how much the score falls with each channel exchanged, summing to 1."""
+    recording: int
+    """Place of the training recording that holds the nearest normal window."""
+    start: int
+    """First row of that window in it."""
+
+
+class NormalWindows:
+    """Windows of the training data, evenly thinned, to compare others with."""
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.state: dict[str, Tensor] = {}
+
+    def fit(self, parts: Sequence[Tensor]) -> None:
+        """Keep windows of scaled recordings (T, C)."""
+        places = [
+            (number, start)
+            for number, part in enumerate(parts)
+            for start in range(0, len(part) - self.window + 1, max(1, self.window // 4))
+        ]
+        most = max(1, min(_MOST, _FLOATS // (self.window * parts[0].shape[1])))
+        chosen = np.unique(np.linspace(0, len(places) - 1, most).round().astype(int))
+        kept = [places[i] for i in chosen.tolist()]
+        self.state = {
+            "values": torch.stack([parts[n][start : start + self.window] for n, start in kept]),
+            "places": torch.tensor(kept),
+        }
+
+    def explain(self, scaled: Tensor, rows: slice, score: Callable[[Tensor], float]) -> Explanation:
+        """Exchange the `rows` of each channel of scaled (T, C), `window` of them, in turn.
+
+        The nearest normal window is the one with the smallest sum over channels of
+        ``log(1 + mean squared difference)``, so that one wild channel does not choose it alone.
+        Where no exchange lowers the score, shares go by the differences themselves.
+        """
+        here = scaled[rows]
+        apart = (self.state["values"] - here).square().mean(1)  # (M, C)
+        nearest = int(apart.log1p().sum(1).argmin())
+        normal = self.state["values"][nearest]
+        before = score(scaled)
+        falls = []
+        for channel in range(scaled.shape[1]):
+            if apart[nearest, channel] < 1e-12:
+                falls.append(0.0)
+                continue
+            changed = scaled.clone()
+            changed[rows, channel] = normal[:, channel]
+            falls.append(max(0.0, before - score(changed)))
+        shares = np.asarray(falls, np.float32)
+        if not shares.sum() > 0:
+            shares = apart[nearest].numpy()
+        total = float(shares.sum())
+        recording, start = self.state["places"][nearest].tolist()
+        return Explanation(shares / total if total else shares, recording, start)

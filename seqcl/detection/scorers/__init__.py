@@ -1,0 +1,1 @@
+"""Scorers: each sees one way in which a recording can go wrong."""

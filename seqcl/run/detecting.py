@@ -1,0 +1,212 @@
+"""Detect: from a detector's run and recordings to scores, a threshold and incidents."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seqcl.data.dataset import Dataset
+from seqcl.detection.calibration import Calibration, Expected
+from seqcl.detection.detector import Detector, Scores
+from seqcl.detection.explain import Explanation
+from seqcl.detection.incidents import Incident, Rules, find_incidents
+from seqcl.detection.rates import AskedRate, rows_per_day
+from seqcl.detection.series import Series, series_of
+from seqcl.files import atomic_write
+from seqcl.run.build import threads
+from seqcl.run.detector_run import load_detector, open_recordings
+from seqcl.run.folder import Run
+from seqcl.run.results import escaped
+
+__all__ = [
+    "Detected",
+    "RuleOptions",
+    "detect_sources",
+    "incident_line",
+    "rules_for",
+    "time_text",
+    "write_incidents",
+    "write_scores",
+]
+
+_USUAL_SHARE = 0.005
+"""Share of normal rows above the threshold, unless another is asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleOptions:
+    """What makes an incident, beside the threshold; lengths in rows."""
+
+    far: str | None = None
+    """False-alarm rate that is to be kept: ``0.5%`` of the rows, ``1/day``; None = 0.5 %, whether
+    the calibration data can promise it or not."""
+    min_length: int = 1
+    merge_gap: int | None = None
+    """None = what makes high scores of the calibration slice into clusters."""
+    cool_down: int = 0
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What was found in one recording."""
+
+    series: Series
+    scores: Scores
+    p_values: npt.NDArray[np.float64]
+    """(T,) upper-tail p-values of the fused scores."""
+    rules: Rules
+    expected: Expected
+    """Alarms to expect in as many normal rows."""
+    incidents: tuple[Incident, ...]
+    explanations: tuple[Explanation, ...]
+    """One for each incident."""
+
+    def when(self, row: int) -> str | None:
+        """Return the time of a row in ISO form; None without time stamps."""
+        times = self.series.times
+        return None if times is None else time_text(int(times[row]))
+
+    @property
+    def alarms(self) -> npt.NDArray[np.bool_]:
+        """(T,) rows inside an incident."""
+        found = np.zeros(len(self.series), np.bool_)
+        for incident in self.incidents:
+            found[incident.start : incident.end + 1] = True
+        return found
+
+
+def detect_sources(
+    run: Run,
+    sources: Sequence[str],
+    options: RuleOptions,
+    *,
+    overrides: Sequence[str] = (),
+    causal: bool = False,
+    cpu_threads: int | None = None,
+) -> tuple[Detector, Dataset, Iterator[Detected]]:
+    """Open everything, then yield one recording after another.
+
+    Raises UsageError where the calibration cannot promise the rate that is asked for.
+    """
+    detector = load_detector(run)
+    dataset = open_recordings(run.preset, sources, overrides, run.channels)
+
+    def found() -> Iterator[Detected]:
+        with threads(cpu_threads):
+            for series in series_of(dataset):
+                yield _detected(detector, series, options, causal)
+
+    return detector, dataset, found()
+
+
+def rules_for(calibration: Calibration, options: RuleOptions, rows_a_day: float | None) -> Rules:
+    """Turn a rate that is asked for into a threshold, and a release at twice its p-value."""
+    if options.far is None:
+        threshold = calibration.shares.score_at(_USUAL_SHARE)
+    else:
+        asked = AskedRate.parse(options.far)
+        rate = asked.per_row(rows_a_day)
+        if asked.unit == "share":
+            threshold = calibration.threshold(rate)
+        else:
+            threshold = calibration.alarm_threshold(rate)
+    twice = min(1.0, 2 * float(calibration.p_values(threshold)))
+    return Rules(
+        threshold=threshold,
+        release=min(threshold, calibration.shares.score_at(twice)),
+        min_length=options.min_length,
+        merge_gap=calibration.run - 1 if options.merge_gap is None else options.merge_gap,
+        cool_down=options.cool_down,
+    )
+
+
+def _detected(detector: Detector, series: Series, options: RuleOptions, causal: bool) -> Detected:
+    calibration = detector.calibrations["trailing" if causal else "centred"]
+    rules = rules_for(
+        calibration, options, rows_per_day(rate_hz=series.rate_hz, times=series.times)
+    )
+    scores = detector.score(series.values, causal=causal)
+    incidents = tuple(find_incidents(scores.fused, rules, calibration))
+    explanations = tuple(
+        detector.explain(series.values, incident.peak, causal=causal) for incident in incidents
+    )
+    return Detected(
+        series,
+        scores,
+        calibration.p_values(scores.fused),
+        rules,
+        calibration.expected(int(np.isfinite(scores.fused).sum()), rules.threshold),
+        incidents,
+        explanations,
+    )
+
+
+def time_text(stamp: int) -> str:
+    """Return nanoseconds since 1970 in ISO form."""
+    return str(np.datetime_as_string(np.datetime64(stamp, "ns"), unit="auto"))
+
+
+def incident_line(
+    name: str,
+    incident: Incident,
+    explanation: Explanation | None,
+    run: Run,
+    when: Callable[[int], str | None],
+    top: int = 5,
+) -> dict[str, Any]:
+    """Return one incident as plain values, for a line of JSON; `when` gives the time of a row."""
+    line: dict[str, Any] = {"id": name}
+    for place in ("start", "end", "peak"):
+        row = getattr(incident, place)
+        line[place] = row
+        if (stamp := when(row)) is not None:
+            line[f"{place}_time"] = stamp
+    line |= {"score": round(incident.score, 6), "p_value": incident.p_value, "rows": incident.above}
+    if explanation is not None:
+        order = np.argsort(-explanation.shares, kind="stable")[:top]
+        line["channels"] = [
+            {"name": run.channels[place], "share": round(float(explanation.shares[place]), 4)}
+            for place in order.tolist()
+            if explanation.shares[place] > 0
+        ]
+        line["nearest_normal"] = {
+            "id": run.manifest["recordings"][explanation.recording], "row": explanation.start,
+        }  # fmt: skip
+    return line
+
+
+def write_scores(found: Sequence[Detected], out: Path) -> None:
+    """Write a CSV: id, row, time where known, score, p_value and alarm (0 or 1) of every row."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    timed = any(one.series.times is not None for one in found)
+    writer.writerow(["id", "row", *(["time"] if timed else []), "score", "p_value", "alarm"])
+    for one in found:
+        name = escaped(one.series.id)
+        alarms = one.alarms
+        for row, (score, p_value) in enumerate(zip(one.scores.fused, one.p_values, strict=True)):
+            time = [one.when(row) or ""] if timed else []
+            known = np.isfinite(score)
+            shown = (f"{score:.6g}", f"{p_value:.4g}") if known else ("", "")
+            writer.writerow([name, row, *time, *shown, int(alarms[row])])
+    atomic_write(out, stream.getvalue())
+
+
+def write_incidents(found: Sequence[Detected], run: Run, out: Path) -> None:
+    """Write one line of JSON for each incident."""
+    lines = [
+        json.dumps(
+            incident_line(one.series.id, incident, explanation, run, one.when), ensure_ascii=False
+        )
+        for one in found
+        for incident, explanation in zip(one.incidents, one.explanations, strict=True)
+    ]
+    atomic_write(out, "".join(line + "\n" for line in lines))

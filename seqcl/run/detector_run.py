@@ -1,0 +1,105 @@
+"""A run that is a detector: fitted, written, and opened again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from seqcl.config.preset import Preset, changed_data, data_options
+from seqcl.data.dataset import Dataset, open_dataset
+from seqcl.detection.detector import Detector
+from seqcl.detection.series import series_of
+from seqcl.errors import UsageError
+from seqcl.files import atomic_write, locked, sweep
+from seqcl.run.build import threads
+from seqcl.run.facts import data_facts, train_facts, write_skipped
+from seqcl.run.folder import Run, check_file, write_manifest
+from seqcl.run.pretraining import PretrainResult, Settings
+from seqcl.run.resuming import open_folder
+from seqcl.training.sinks import Sink
+from seqcl.weights import read_tensors, tensor_bytes
+
+__all__ = ["load_detector", "open_recordings", "pretrain_detector"]
+
+_WEIGHTS = "detector.safetensors"
+_LONGEST = 1 << 40
+"""Rows of a recording that are taken whole: any number."""
+
+
+def pretrain_detector(
+    preset: Preset, settings: Settings, out: Path, *, resume: bool, sinks: Sequence[Sink]
+) -> PretrainResult:
+    """Fit the preset's detector to recordings and write the run folder `out`.
+
+    A detector is fitted in one go: resuming begins anew where it was not finished.
+    """
+    assert preset.detector is not None
+    if settings.init is not None or settings.validation:
+        raise UsageError("--init and --val have no meaning for a detector; leave them out")
+    with threads(settings.threads), ExitStack() as held:
+        _, notes = open_folder(out, resume)
+        held.enter_context(locked(out))
+        sweep(out)
+        dataset = open_recordings(preset, settings.sources)
+        atomic_write(out / "preset.yaml", preset.yaml())
+        write_skipped(out, dataset.skipped)
+        detector = preset.detector.build()
+        detector.fit(list(series_of(dataset)), settings.seed)
+        notes += (*dataset.notes, _told(detector))
+        for text in notes:
+            for sink in sinks:
+                sink.on_note(text)
+        atomic_write(out / _WEIGHTS, tensor_bytes(detector.tensors()))
+        facts = {
+            "seed": settings.seed,
+            "world_size": 1,
+            "init": None,
+            "command": settings.command,
+            "channels": list(dataset.channels),
+            "rate_hz": dataset.rate_hz,
+            "label_names": [],
+            "data": data_facts(dataset, settings.sources),
+            "recordings": list(dataset.ids),
+            "notes": list(notes),
+            "train": train_facts(None),
+        }
+        write_manifest(out, facts, ("preset.yaml", _WEIGHTS))
+        return PretrainResult(out, None, dataset.skipped, notes, is_detector=True)
+
+
+def load_detector(run: Run) -> Detector:
+    """Return the detector of a run; raises UsageError where it is none."""
+    if run.preset.detector is None:
+        raise UsageError(
+            f"{run.path}: is an encoder and no detector; 'seqcl pretrain sensor-anomaly' makes one"
+        )
+    path = run.path / _WEIGHTS
+    check_file(path, run.manifest)
+    detector: Detector = run.preset.detector.build()
+    detector.restore(read_tensors(path.read_bytes(), path))
+    return detector
+
+
+def open_recordings(
+    preset: Preset,
+    sources: Sequence[str],
+    overrides: Sequence[str] = (),
+    channels: tuple[str, ...] | None = None,
+) -> Dataset:
+    """Open data as whole recordings of any length, whatever windows the preset names."""
+    options = data_options(changed_data(preset.tree()["data"], overrides))
+    options = replace(options, window=None, hop=None, max_steps=_LONGEST)
+    return open_dataset(sources, options, channels=channels)
+
+
+def _told(detector: Detector) -> str:
+    """Say what was fitted, and what its calibration can promise."""
+    weights = sorted(detector.weights.items(), key=lambda item: -item[1])
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in weights if share >= 0.005)
+    calibration = detector.calibrations["centred"]
+    return (
+        f"window of {detector.window} rows; scores by weight: {shares}; {calibration.rows:,} rows "
+        f"of calibration support alarms on {calibration.lowest_share:.2%} of normal rows or more"
+    )

@@ -1,0 +1,151 @@
+"""`seqcl detect`: files, thresholds that cannot be promised, and a stream with every trouble."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import Seqcl, run_command
+
+from seqcl.errors import ArtefactError, DataError
+from seqcl.run import load
+from seqcl.run.detecting import RuleOptions
+from seqcl.run.streaming import stream_lines
+
+
+def write(path: Path, rows: int, first: int = 0, shift: slice = slice(0, 0)) -> Path:
+    rng = np.random.default_rng(first)
+    time = np.arange(first, first + rows)
+    values = np.sin(2 * np.pi * time / 20)[:, None] + 0.2 * rng.normal(size=(rows, 3))
+    values[shift, 1] += 3.0
+    stamps = np.datetime64("2024-01-01T00:00:00") + time * np.timedelta64(60, "s")
+    lines = ["timestamp,flow,heat,speed"]
+    lines += [f"{s},{a:.4f},{b:.4f},{c:.4f}" for s, (a, b, c) in zip(stamps, values, strict=True)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plant")
+    write(folder / "train.csv", 1_600)
+    done = run_command(
+        ("pretrain", "sensor-anomaly", "--data", "train.csv", "--out", "run", "--threads", "1",
+         "--set", "detector.scorers=[kernel_distance, forecast]"), folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "seqcl detect run --data SRC --out scores.csv" in done.stderr
+    return folder
+
+
+def test_an_incident_is_found_explained_and_timed(
+    plant: Path, seqcl: Seqcl, tmp_path: Path
+) -> None:
+    data = write(tmp_path / "test.csv", 600, 5_000, slice(400, 420))
+    done = seqcl("detect", plant / "run", "--data", data, "--out", "s.csv",
+                 "--incidents", "i.jsonl", "--far", "40%", "--threads", "1")  # fmt: skip
+    assert "normal operation gives" in done.stderr
+    rows = list(csv.DictReader((tmp_path / "s.csv").open()))
+    assert len(rows) == 600
+    assert rows[410]["alarm"] == "1"
+    assert float(rows[410]["p_value"]) < 0.2
+    incidents = [json.loads(line) for line in (tmp_path / "i.jsonl").read_text().splitlines()]
+    worst = max(incidents, key=lambda one: one["score"])
+    assert worst["start"] <= 419
+    assert worst["end"] >= 400
+    assert worst["channels"][0]["name"] == "heat"
+    assert worst["peak_time"].startswith("2024-01-04T")
+    assert worst["nearest_normal"]["id"] == "train.csv"
+
+
+def test_a_rate_that_cannot_be_promised_is_refused(
+    plant: Path, seqcl: Seqcl, tmp_path: Path
+) -> None:
+    data = write(tmp_path / "test.csv", 100, 5_000)
+    done = seqcl("detect", plant / "run", "--data", data, "--far", "0.01%", code=2)
+    assert "cannot promise" in done.stderr
+    done = seqcl("detect", plant / "run", "--data", data, "--far", "often", code=2)
+    assert "false-alarm rate 'often'" in done.stderr
+
+
+def streamed(plant: Path, text: str, state: Path | None) -> list[dict[str, Any]]:
+    """Return the lines that the stream wrote for `text`."""
+    out = io.StringIO()
+    options = RuleOptions()
+    summary = stream_lines(
+        load(plant / "run"), io.BytesIO(text.encode()), out, options, state=state
+    )
+    assert "latency" in summary
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_a_stream_with_every_trouble_goes_on_and_scores_as_a_file(
+    plant: Path, seqcl: Seqcl, tmp_path: Path
+) -> None:
+    data = write(tmp_path / "test.csv", 300, 5_000, slice(230, 250))
+    seqcl("detect", plant / "run", "--data", data, "--causal", "--out", "s.csv", "--threads", "1")
+    wanted = [row["score"] for row in csv.DictReader((tmp_path / "s.csv").open())]
+    lines = data.read_text().splitlines()
+    wrong = [lines[99], lines[50], "2024-01-04T23:59:00,1.0", f"{lines[100][:19]},n/a,1,1"]
+    first = "\n".join([*lines[:100], *wrong, *lines[100:150], ""])
+    found = streamed(plant, first, tmp_path / "state.json")
+    rest = "\n".join([lines[0], *lines[150:300], lines[300][:12]])
+    found += streamed(plant, rest, tmp_path / "state.json")
+    reasons = [one["reason"] for one in found if one.get("event") == "left_out"]
+    assert reasons == [
+        "its time stamp is that of the last row", "it is late", "it has 2 fields and the header 4",
+        "could not convert string to float: 'n/a'", "the stream ended within it",
+    ]  # fmt: skip
+    rows = [one for one in found if "event" not in one]
+    assert [one["row"] for one in rows] == list(range(299))
+    for one, text in zip(rows, wanted, strict=False):
+        assert (one["score"] is None) == (text == "")
+        assert text == "" or abs(one["score"] - float(text)) < 2e-3
+    opened = [one for one in found if one.get("event") == "incident_opened"]
+    assert any(one["channels"][0]["name"] == "heat" for one in opened)
+
+
+def test_a_gap_in_time_is_an_event_and_a_foreign_state_is_refused(
+    plant: Path, tmp_path: Path
+) -> None:
+    lines = write(tmp_path / "test.csv", 40, 5_000).read_text().splitlines()
+    found = streamed(plant, "\n".join([*lines[:10], *lines[20:], ""]), tmp_path / "state.json")
+    assert [one["seconds"] for one in found if one.get("event") == "gap"] == [660.0]
+    for text in ("{", '{"run": {}}'):
+        (tmp_path / "state.json").write_text(text)
+        with pytest.raises(ArtefactError, match="start without it"):
+            streamed(plant, "\n".join(lines), tmp_path / "state.json")
+    with pytest.raises(DataError, match="standard input: is empty"):
+        streamed(plant, "", None)
+    with pytest.raises(DataError, match="heat"):
+        streamed(plant, "timestamp,flow,speed\n", None)
+
+
+def test_the_command_streams_from_standard_input(plant: Path, tmp_path: Path) -> None:
+    text = write(tmp_path / "test.csv", 30, 5_000).read_text()
+    done = subprocess.run(
+        [sys.executable, "-m", "seqcl", "detect", plant / "run", "--data", "-", "--stream"],
+        input=text, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert len(done.stdout.splitlines()) == 30
+    assert "30 rows, 0 incidents, 0 left out" in done.stderr
+
+
+def test_stream_and_standard_input_go_together(plant: Path, seqcl: Seqcl) -> None:
+    done = seqcl("detect", plant / "run", "--data", "-", code=2)
+    assert "--stream reads --data -" in done.stderr
+
+
+def test_an_encoder_is_no_detector_and_a_detector_no_encoder(plant: Path, seqcl: Seqcl) -> None:
+    done = seqcl("embed", plant / "run", "--data", plant / "train.csv", "--out", "e.npz", code=2)
+    assert "is a detector and holds no encoder" in done.stderr
+    done = seqcl("pretrain", "sensor-anomaly", "--data", plant / "train.csv", "--out", "r",
+                 "--set", "encoder=tcn", code=2)  # fmt: skip
+    assert "encoder: has no effect beside a detector" in done.stderr

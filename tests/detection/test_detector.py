@@ -1,0 +1,170 @@
+"""The detector: what it finds, what it promises, and that it comes back as it was."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from seqcl.detection.detector import Detector
+from seqcl.detection.fusion import balanced_weights
+from seqcl.detection.incidents import Rules
+from seqcl.detection.live import Live
+from seqcl.detection.period import period_of
+from seqcl.detection.self_test import injected_copies, widened
+from seqcl.detection.series import Series, filled
+from seqcl.errors import ArtefactError, DataError
+from seqcl.registry import Spec
+from seqcl.rng import Rng
+
+SMALL = (
+    Spec("scorers", "kernel_distance", {"scale": 1.0, "directions": 24}),
+    Spec("scorers", "mean_shift"),
+    Spec("scorers", "forecast", {"lags": 6}),
+    Spec("scorers", "amplitude"),
+)
+
+
+def machine(rows: int, seed: int, channels: int = 4) -> npt.NDArray[np.float32]:
+    """Return (rows, channels) of a machine: a rhythm, shared load and noise of each sensor."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(rows)
+    load = np.sin(2 * np.pi * time / 20)[:, None] * rng.uniform(0.5, 1.5, channels)
+    return (load + 0.2 * rng.normal(size=(rows, channels)) + 5.0).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    torch.set_num_threads(1)
+    found = Detector(scorers=SMALL)
+    found.fit([Series(machine(900, 0))])
+    return found
+
+
+def broken(rows: int = 500, seed: int = 0, channel: int = 2) -> np.ndarray:
+    """Return a machine whose one sensor is shifted for 30 rows from row 300 on."""
+    values = machine(rows, seed)
+    values[300:330, channel] += 2.0
+    return values
+
+
+def test_a_broken_sensor_scores_highest_and_is_named(detector: Detector) -> None:
+    values = broken()
+    for causal in (False, True):
+        found = detector.score(values, causal=causal)
+        peak = int(np.nanargmax(found.fused))
+        assert 295 <= peak < 345
+        assert np.argmax(detector.explain(values, peak, causal=causal).shares) == 2
+
+
+def test_the_scores_of_normal_rows_keep_the_rate_that_was_asked_for(detector: Detector) -> None:
+    calibration = detector.calibrations["centred"]
+    share = max(0.1, calibration.lowest_share)
+    found = detector.score(machine(4_000, 0)[1_000:]).fused
+    assert share / 2 < (found >= calibration.threshold(share)).mean() < 2 * share
+
+
+def test_a_stream_in_any_pieces_scores_as_a_file_does(detector: Detector) -> None:
+    values = broken()
+    values[100:104, 1] = np.nan
+    wanted = detector.score(values, causal=True).fused
+    live = Live(detector, Rules(threshold=3.0))
+    found, first = [], 0
+    for size in (1, 1, 7, 64, 200, 227):
+        found += live.push(values[first : first + size])
+        first += size
+        if first == 9:  # go on in another process
+            state, live = live.state(), Live(detector, Rules(threshold=3.0))
+            live.restore(state)
+    scores = np.array([result.score for result in found])
+    assert [result.row for result in found] == list(range(500))
+    assert np.array_equal(np.isnan(scores), np.isnan(wanted))
+    assert np.nanmax(np.abs(scores - wanted)) < 1e-3
+    assert np.argmax(live.explain().shares) == 2  # type: ignore[union-attr]
+    assert len(live._context) <= detector.reach + detector.window
+
+
+def test_a_state_of_another_detector_is_refused(detector: Detector) -> None:
+    state = Live(detector, Rules(threshold=3.0)).state()
+    with pytest.raises(ArtefactError, match="does not fit this run"):
+        Live(detector, Rules(threshold=3.0)).restore({**state, "context": [[1.0]]})
+
+
+def test_what_was_learnt_comes_back_bit_for_bit(detector: Detector) -> None:
+    again = Detector(scorers=SMALL)
+    again.restore(detector.tensors())
+    values = broken()
+    assert np.array_equal(detector.score(values).fused, again.score(values).fused)
+    assert again.weights == detector.weights
+    assert detector.explain(values, 310).start == again.explain(values, 310).start
+    tensors = detector.tensors()
+    del tensors["calibration.centred.counts"]
+    with pytest.raises(ArtefactError, match="train the run again|pretrain again"):
+        Detector(scorers=SMALL).restore(tensors)
+
+
+def test_a_fleet_is_learnt_together(detector: Detector) -> None:
+    fleet = Detector(scorers=SMALL)
+    fleet.fit([Series(machine(400, 0), "a"), Series(machine(500, 0), "b")])
+    assert np.nanargmax(fleet.score(broken()).fused) // 10 in range(29, 35)
+
+
+def test_too_short_and_empty_recordings_are_told() -> None:
+    with pytest.raises(DataError, match="pump: has 40 rows and a detector needs 64"):
+        Detector(scorers=SMALL).fit([Series(machine(40, 0), "pump")])
+
+
+def test_the_period_of_a_rhythm_is_found() -> None:
+    time = np.arange(600)
+    wave = np.sin(2 * np.pi * time / 40)[:, None].astype(np.float32)
+    noise = np.random.default_rng(0).normal(size=(600, 1)).astype(np.float32)
+    assert period_of([wave + 0.1 * noise]) in (40, 80, 120)
+    assert period_of([np.zeros((300, 2), np.float32)]) == 32
+
+
+def test_injected_copies_change_half_of_the_slice_at_most_and_say_where(
+    detector: Detector,
+) -> None:
+    scaled = detector.scaling(machine(900, 0))
+    for copy, labels in injected_copies(scaled, 600, 16, Rng(0)):
+        assert (copy[:600] == scaled[:600]).all()
+        changed = (copy != scaled).any(1).numpy()
+        assert not changed[~labels].any()
+        assert 0 < labels.mean() < 0.5
+    assert widened(np.array([0, 0, 0, 1, 0, 0, 0], bool), 2).tolist() == [0, 1, 1, 1, 1, 1, 0]
+
+
+def test_weights_go_to_the_score_that_tells_and_none_is_negative() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.random(2_000) < 0.2
+    scores = np.stack([labels * 3.0 + rng.normal(size=2_000), rng.normal(size=2_000),
+                       labels * -3.0 + rng.normal(size=2_000)], 1)  # fmt: skip
+    weights = balanced_weights(scores, labels)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[0] > 0.6
+    assert (weights >= 0).all()
+    assert balanced_weights(scores, np.zeros(2_000, bool)).tolist() == pytest.approx([1 / 3] * 3)
+
+
+def test_gaps_hold_the_last_value() -> None:
+    values = np.array([[np.nan, 1], [2, np.nan], [np.nan, np.nan]], np.float32)
+    held = filled(values, np.array([7, 8], np.float32))
+    assert held.tolist() == [[7, 1], [2, 1], [2, 1]]
+
+
+def test_a_missing_and_a_stuck_sensor_are_faults_of_their_own(detector: Detector) -> None:
+    values = machine(400, 0)
+    values[100:250, 0] = np.nan
+    values[150:300, 3] = values[150, 3]
+    live = Live(detector, Rules(threshold=1e9))
+    faults = [fault for result in live.push(values) for fault in result.faults]
+    told = {(fault.kind, fault.phase, fault.channel) for fault in faults}
+    assert told == {
+        (k, p, c) for k, c in (("missing", 0), ("stuck", 3)) for p in ("begins", "ends")
+    }
+    ended = {fault.kind: fault.rows for fault in faults if fault.phase == "ends"}
+    assert ended == {"missing": 150, "stuck": 150}
