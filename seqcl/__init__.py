@@ -11,13 +11,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from seqcl.anomaly_detector import AnomalyDetector as AnomalyDetector
     from seqcl.estimator import ContrastiveEncoder as ContrastiveEncoder
     from seqcl.run import load as load
 
-__all__ = ["ContrastiveEncoder", "load"]
+__all__ = ["AnomalyDetector", "ContrastiveEncoder", "load"]
 __version__ = "0.1.0"
 
-_LAZY = {"ContrastiveEncoder": "seqcl.estimator", "load": "seqcl.run"}
+_LAZY = {
+    "AnomalyDetector": "seqcl.anomaly_detector",
+    "ContrastiveEncoder": "seqcl.estimator",
+    "load": "seqcl.run",
+}
 
 
 def __getattr__(name: str) -> Any:

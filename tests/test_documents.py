@@ -76,6 +76,9 @@ def commands(page: Path) -> list[tuple[str, ...]]:
     ]
 
 
+QUICK_DETECTOR = ("--set", "detector.scorers=[mean_shift, forecast]")
+
+
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
     """Write the files that the documents speak of."""
@@ -124,9 +127,10 @@ def test_the_commands_of_a_page_work(page: Path, workplace: Path) -> None:
                 )
                 assert done.returncode == 0, done.stderr
             made.add(name)
-        trains = command[0] == "pretrain" and command[1] != "series-instant"
+        trains = command[0] == "pretrain" and command[1] not in ("series-instant", "sensor-anomaly")
         is_image = command[1].startswith("image-")
         extra = (quick_images if is_image else quick) if trains else ()
+        extra = QUICK_DETECTOR if command[1] == "sensor-anomaly" else extra
         extra = quick[:2] if command[0] == "finetune" else extra
         done = run_command((*command, *extra), workplace)
         assert done.returncode == 0, (command, done.stderr)

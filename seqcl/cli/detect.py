@@ -21,6 +21,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--incidents", metavar="FILE", type=_FILE, help="JSON lines to write, one an incident."
 )
 @click.option(
+    "--report", metavar="FILE.html", type=_FILE, help="Write scores and incidents as a page."
+)
+@click.option(
     "--far",
     metavar="RATE",
     help="False-alarm rate to keep: 0.5% of the rows, or 1/day (hour, week); refused where the "
@@ -70,7 +73,8 @@ def _files(run: Any, sources: tuple[str, ...], rules: Any, given: dict[str, Any]
 
     check_output("--out", given["out"])
     check_output("--incidents", given["incidents"])
-    _, dataset, results = detect_sources(
+    check_output("--report", given["report"], (".html",))
+    detector, dataset, results = detect_sources(
         run, sources, rules, overrides=given["overrides"],
         causal=given["causal"], cpu_threads=given["threads"],
     )  # fmt: skip
@@ -79,6 +83,10 @@ def _files(run: Any, sources: tuple[str, ...], rules: Any, given: dict[str, Any]
         write_scores(found, given["out"])
     if given["incidents"] is not None:
         write_incidents(found, run, given["incidents"])
+    if given["report"] is not None:
+        from seqcl.run.detection_report import report_detection
+
+        report_detection(run, detector, found, given["report"])
     for text in dataset.notes:
         note(f"note: {text}")
     for one in found:

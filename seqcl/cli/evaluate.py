@@ -21,7 +21,8 @@ from seqcl.cli.progress import note, note_skipped, print_lines, print_table
     "tasks",
     multiple=True,
     metavar="TASK",
-    help="linear, knn, clustering or retrieval; may be repeated. [default: the preset's]",
+    help="linear, knn, clustering or retrieval; anomaly for a detector; may be repeated. "
+    "[default: the preset's]",
 )
 @click.option(
     "--labels",
@@ -69,6 +70,8 @@ def command(
     for option, suffixes in (("json_path", ()), ("predictions", ()), ("report", (".html",))):
         check_output(f"--{option.removesuffix('_path')}", given[option], suffixes)
     opened = load(run)
+    if opened.preset.detector is not None:
+        return _detector(opened, train_sources, test_sources, given)
     result = evaluate(
         opened,
         train_sources,
@@ -102,3 +105,40 @@ def command(
         report_evaluation(opened, result, given["report"])
         note(f"report: {given['report']}")
     return note_skipped(result.skipped)
+
+
+def _detector(
+    run: Any, train: tuple[str, ...], test: tuple[str, ...], given: dict[str, Any]
+) -> int:
+    """Judge a detector on recordings with labelled rows."""
+    from dataclasses import asdict
+
+    from seqcl.files import atomic_write
+    from seqcl.run.judging import judge
+
+    if train or set(given["tasks"]) - {"anomaly"} or given["predictions"] or given["report"]:
+        raise click.UsageError(
+            "RUN is a detector: it takes --test with labelled rows, --task anomaly and --json; "
+            "'seqcl detect' writes scores and a report"
+        )
+    found, dataset = judge(
+        run, test, overrides=given["overrides"], cpu_threads=given["threads"]
+    )  # fmt: skip
+    text = json.dumps([asdict(one) for one in found], indent=2)
+    if str(given["json_path"]) == "-":
+        click.echo(text)
+    else:
+        names = [name.replace("_", " ").replace("vus", "VUS") for name in asdict(found[0])]
+        rows = [[_shown(value) for value in asdict(one).values()] for one in found]
+        print_table(names, rows, title="anomaly")
+        if given["json_path"] is not None:
+            atomic_write(given["json_path"], text + "\n")
+    for line in dataset.notes:
+        note(f"note: {line}")
+    return note_skipped(dataset.skipped)
+
+
+def _shown(value: str | float | None) -> str:
+    if isinstance(value, str):
+        return value
+    return "–" if value is None else f"{value:.3f}"

@@ -186,5 +186,7 @@ class ReportContent:
     """The confusion matrix of the classification task."""
     few_labels: Chart | None = None
     """Accuracy over the number of labels, by system."""
+    charts: tuple[Chart, ...] = ()
+    """Lines over the rows of recordings, under a heading of their own."""
     curves: Sequence[Mapping[str, Any]] = ()
     """Flat metrics records, as in metrics.jsonl: `step` and any numbers; one chart per name."""

@@ -31,11 +31,22 @@ def chart_figure(chart: Chart, place: int) -> str:
     timed = "seconds a step" if chart.title.endswith("_s") else ""
     meaning = _MEANINGS.get(chart.title, timed)
     small = f"<small>{meaning}</small>" if meaning else ""
+    keys = _keys(chart) if len(chart.lines) > 1 else ""
     return (
         f'<figure data-chart="{place}"><figcaption><b>{safe(chart.title)}</b>'
-        f"<output>{_first_last(chart)}</output>{small}</figcaption>"
+        f"<output>{_first_last(chart)}</output>{small}</figcaption>{keys}"
         f'<div class="plot">{_SCRIPT_NEEDED}</div></figure>'
     )
+
+
+def _keys(chart: Chart) -> str:
+    """Return the colours and names of the lines."""
+    items = "".join(
+        f'<li class="c{index % _COLOURS}"><svg viewBox="0 0 12 12" aria-hidden="true">'
+        f'<rect width="12" height="12" rx="2"/></svg>{safe(line.name)}</li>'
+        for index, line in enumerate(chart.lines)
+    )
+    return f'<ul class="legend keys">{items}</ul>'
 
 
 def _first_last(chart: Chart) -> str:
@@ -45,15 +56,10 @@ def _first_last(chart: Chart) -> str:
 
 def few_labels_html(chart: Chart, place: int) -> str:
     """Frame a chart of several lines, with a key and its values as a table."""
-    keys = "".join(
-        f'<li class="c{index % _COLOURS}"><svg viewBox="0 0 12 12" aria-hidden="true">'
-        f'<rect width="12" height="12" rx="2"/></svg>{safe(line.name)}</li>'
-        for index, line in enumerate(chart.lines)
-    )
     note = f'<p class="note">{safe(chart.note)}</p>' if chart.note else ""
     return (
         f'<figure data-chart="{place}"><figcaption><b>{safe(chart.title)}</b><output></output>'
-        f'</figcaption><ul class="legend keys">{keys}</ul>'
+        f"</figcaption>{_keys(chart)}"
         f'<div class="plot">{_SCRIPT_NEEDED}</div></figure>'
         f"<details><summary>Values</summary>{table_html(chart_table(chart))}</details>{note}"
     )

@@ -46,7 +46,8 @@ def write_report(path: Path, content: ReportContent) -> None:
 def render_report(content: ReportContent) -> str:
     """Return the page: style, script and data inline, nothing loaded from anywhere."""
     charts = curve_charts(content.curves)
-    drawn = [*charts, content.few_labels] if content.few_labels else list(charts)
+    few = (content.few_labels,) if content.few_labels else ()
+    drawn = [*charts, *few, *content.charts]
     scatter = map_payload(content.scatter) if content.scatter else None
     sections = list(_sections(content, charts, scatter))
     script = _part("report.js")
@@ -81,6 +82,10 @@ def _sections(
         yield "confusion", "Confusion matrix", confusion_html(content.confusion)
     if content.few_labels:
         yield "few-labels", "Few labels", few_labels_html(content.few_labels, len(charts))
+    if content.charts:
+        first = len(charts) + (content.few_labels is not None)
+        drawn = (chart_figure(chart, first + place) for place, chart in enumerate(content.charts))
+        yield "recordings", "Recordings", '<div class="charts">' + "\n".join(drawn) + "</div>"
     if charts:
         figures = "\n".join(chart_figure(chart, place) for place, chart in enumerate(charts))
         yield "curves", "Training", f'<div class="charts">{figures}</div>'

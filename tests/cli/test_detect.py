@@ -149,3 +149,26 @@ def test_an_encoder_is_no_detector_and_a_detector_no_encoder(plant: Path, seqcl:
     done = seqcl("pretrain", "sensor-anomaly", "--data", plant / "train.csv", "--out", "r",
                  "--set", "encoder=tcn", code=2)  # fmt: skip
     assert "encoder: has no effect beside a detector" in done.stderr
+
+
+def test_labelled_rows_judge_the_detector_beside_plain_scores(
+    plant: Path, seqcl: Seqcl, tmp_path: Path
+) -> None:
+    data = write(tmp_path / "test.csv", 400, 5_000, slice(200, 230))
+    lines = data.read_text().splitlines()
+    rows = [f"{line},{int(200 <= place < 230)}" for place, line in enumerate(lines[1:])]
+    data.write_text("\n".join([f"{lines[0]},label", *rows]) + "\n")
+    done = seqcl("evaluate", plant / "run", "--test", data, "--json", "-", "--threads", "1")
+    ours, plain, chance = json.loads(done.stdout)
+    assert [one["system"] for one in (ours, plain, chance)] == [
+        "seqcl", "largest deviation", "random",
+    ]  # fmt: skip
+    assert ours["vus_pr"] > 0.7 > chance["vus_pr"]
+    assert ours["event_recall"] == 1.0
+    assert plain["event_recall"] is None
+    done = seqcl("evaluate", plant / "run", "--test", data, "--task", "knn", code=2)
+    assert "RUN is a detector" in done.stderr
+    done = seqcl("detect", plant / "run", "--data", data, "--report", "r.html", "--threads", "1")
+    page = (tmp_path / "r.html").read_text()
+    assert "Incidents of test.csv" in page
+    assert "heat (deviations from normal)" in page

@@ -1,0 +1,79 @@
+"""The page of a detection: scores and incidents of each recording, and the channels they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from seqcl.detection.detector import Detector
+from seqcl.report import Chart, Line, ReportContent, Row, Table, write_report
+from seqcl.run.detecting import Detected
+from seqcl.run.folder import Run
+
+__all__ = ["report_detection"]
+
+_CHANNELS = 6
+"""Channels that are drawn of each recording: those with the largest shares."""
+_INCIDENTS = 50
+
+
+def report_detection(run: Run, detector: Detector, found: Sequence[Detected], out: Path) -> None:
+    """Write the page; raises UsageError where it cannot be written."""
+    charts = tuple(chart for one in found for chart in _charts(run, detector, one))
+    content = ReportContent(
+        title=f"Anomalies: {run.path.name}",
+        tables=tuple(_table(run, one) for one in found),
+        charts=charts,
+    )
+    write_report(out, content)
+
+
+def _charts(run: Run, detector: Detector, one: Detected) -> Iterator[Chart]:
+    """Yield the score with its threshold and incidents, then channels in deviations."""
+    rows = np.arange(len(one.series)).tolist()
+    score = one.scores.fused.tolist()
+    threshold = [one.rules.threshold] * len(rows)
+    low, high = float(np.nanmin(one.scores.fused)), float(np.nanmax(one.scores.fused))
+    raised = np.where(one.alarms, high, low).tolist()
+    lines = [
+        Line(name="score", x=rows, y=score),
+        Line(name="threshold", x=rows, y=threshold),
+        Line(name="incident", x=rows, y=raised),
+    ]
+    if one.series.labels is not None:
+        labelled = np.where(one.series.labels > 0, high, low).tolist()
+        lines.append(Line(name="label", x=rows, y=labelled))
+    yield Chart(title=f"{one.series.id}: score", x_label="row", lines=tuple(lines))
+    values = detector.scaling(one.series.values).numpy()
+    shares = np.sum([e.shares for e in one.explanations], 0, initial=0.0) + 1e-9 * values.std(0)
+    chosen = np.argsort(-shares, kind="stable")[:_CHANNELS].tolist()
+    for place in chosen:
+        line = Line(name=run.channels[place], x=rows, y=values[:, place].tolist())
+        title = f"{one.series.id}: {run.channels[place]} (deviations from normal)"
+        yield Chart(title=title, x_label="row", lines=(line,))
+
+
+def _table(run: Run, one: Detected) -> Table:
+    ranked = sorted(
+        zip(one.incidents, one.explanations, strict=True), key=lambda pair: -pair[0].score
+    )
+    rows = []
+    for incident, explanation in ranked[:_INCIDENTS]:
+        order = np.argsort(-explanation.shares, kind="stable")[:3].tolist()
+        named = [f"{run.channels[c]} {explanation.shares[c]:.0%}" for c in order]
+        rows.append(
+            Row(
+                name=one.when(incident.peak) or f"row {incident.peak}",
+                cells=(incident.start, incident.end, f"{incident.score:.2f}",
+                       f"{incident.p_value:.1e}", ", ".join(named)),
+            )
+        )  # fmt: skip
+    expected = one.expected
+    note = (
+        f"{len(one.incidents)} incidents in {len(one.series):,} rows; as many normal rows give "
+        f"{expected.alarms:.1f} ({expected.low:.0f} to {expected.high:.0f})."
+    )
+    header = ("peak", "first row", "last row", "score", "p-value", "channels")
+    return Table(title=f"Incidents of {one.series.id}", header=header, rows=tuple(rows), note=note)

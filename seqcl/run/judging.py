@@ -1,0 +1,117 @@
+"""Judge a detector on recordings whose rows are labelled, beside plain scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from seqcl.data.dataset import Dataset
+from seqcl.detection.detector import Detector
+from seqcl.detection.incidents import find_incidents
+from seqcl.detection.rates import rows_per_day
+from seqcl.detection.series import Series, series_of
+from seqcl.errors import DataError
+from seqcl.metrics.affiliation import affiliation
+from seqcl.metrics.average_precision import average_precision
+from seqcl.metrics.events import event_scores
+from seqcl.metrics.range_auc import volumes
+from seqcl.run.build import threads
+from seqcl.run.detecting import RuleOptions, rules_for
+from seqcl.run.detector_run import load_detector, open_recordings
+from seqcl.run.folder import Run
+
+__all__ = ["Judgement", "judge"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one system's scores of all recordings are worth, a mean over them."""
+
+    system: str
+    vus_pr: float
+    vus_roc: float
+    average_precision: float
+    event_recall: float | None = None
+    """At the detector's own threshold, as the other three; None for a control, which has none."""
+    event_precision: float | None = None
+    affiliation_f1: float | None = None
+    delay: float | None = None
+    """Median rows from an anomaly's start to its alarm."""
+
+
+def judge(
+    run: Run,
+    sources: Sequence[str],
+    options: RuleOptions = RuleOptions(),  # noqa: B008 - frozen
+    *,
+    overrides: Sequence[str] = (),
+    cpu_threads: int | None = None,
+) -> tuple[tuple[Judgement, ...], Dataset]:
+    """Return the judgements of the detector, of its amplitude alone, and of random scores.
+
+    VUS is taken with the detector's window. Raises DataError where no row is labelled anomalous;
+    recordings without an anomaly are left out.
+    """
+    detector = load_detector(run)
+    dataset = open_recordings(run.preset, sources, overrides, run.channels)
+    rows: list[dict[str, Judgement]] = []
+    with threads(cpu_threads):
+        for number, series in enumerate(series_of(dataset)):
+            if series.labels is not None and (series.labels > 0).any():
+                found = _systems(detector, series, options, number)
+                rows.append({one.system: one for one in found})
+    if not rows:
+        raise DataError(
+            f"{' '.join(sources)}: no row is labelled anomalous (1); set data.label to the column "
+            "of labels 0 and 1"
+        )
+    systems = (_mean([row[system] for row in rows]) for system in rows[0])
+    return tuple(systems), dataset
+
+
+def _systems(
+    detector: Detector, series: Series, options: RuleOptions, number: int
+) -> Iterator[Judgement]:
+    assert series.labels is not None
+    labels = series.labels > 0
+    scores = detector.score(series.values)
+    rows_a_day = rows_per_day(rate_hz=series.rate_hz, times=series.times)
+    rules = rules_for(detector.calibrations["centred"], options, rows_a_day)
+    alarms = np.zeros(len(series), np.bool_)
+    for one in find_incidents(scores.fused, rules):
+        alarms[one.start : one.end + 1] = True
+    events = event_scores(labels, alarms, tolerance=detector.window)
+    yield _judged(
+        "seqcl", labels, scores.fused, detector.window,
+        event_recall=events.recall, event_precision=events.precision,
+        affiliation_f1=affiliation(labels, alarms)[2], delay=events.delay,
+    )  # fmt: skip
+    distance = detector.scaling(series.values).abs().amax(1).numpy()
+    yield _judged("largest deviation", labels, distance, detector.window)
+    drawn = np.random.default_rng(number).random(len(series))
+    yield _judged("random", labels, drawn, detector.window)
+
+
+def _judged(
+    system: str, labels: npt.NDArray[np.bool_], scores: npt.ArrayLike, window: int, **more: float
+) -> Judgement:
+    values = np.asarray(scores, np.float64)
+    found = volumes(labels, values, window)
+    return Judgement(system, found.pr, found.roc, average_precision(labels, values), **more)
+
+
+def _mean(rows: Sequence[Judgement]) -> Judgement:
+    """Return means over recordings; NaN, where nothing could be counted, is left out."""
+    means: dict[str, float | None] = {}
+    for name in Judgement.__dataclass_fields__:
+        values = [getattr(row, name) for row in rows]
+        if name == "system":
+            continue
+        known = [value for value in values if value is not None and not np.isnan(value)]
+        means[name] = None if None in values else float(np.mean(known)) if known else float("nan")
+    return Judgement(rows[0].system, **means)  # type: ignore[arg-type]
