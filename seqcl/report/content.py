@@ -187,4 +187,5 @@ class ReportContent:
     few_labels: Chart | None = None
     """Accuracy over the number of labels, by system."""
     curves: Sequence[Mapping[str, Any]] = ()
-    """Flat metrics records, as in metrics.jsonl: `step` and any numbers; one chart per name."""
+    """Flat metrics records, as in metrics.jsonl: `step` and any numbers, one chart per name, and
+    histograms of cosines as lists, one chart of the first and the last."""

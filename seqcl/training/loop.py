@@ -26,6 +26,7 @@ from seqcl.training.journal import Journal
 from seqcl.training.optim import build_optimizer, learning_rate, set_learning_rate, skip_update
 from seqcl.training.options import TrainingOptions
 from seqcl.training.precision import mixed_precision
+from seqcl.training.probe import Probe
 from seqcl.training.seeding import own_random_state
 from seqcl.training.sinks import LogRecord, Sink
 from seqcl.training.step import backward, clip_gradient
@@ -71,6 +72,7 @@ def train(
     resume: bool = False,
     max_minutes: float | None = None,
     watched: Batch | None = None,
+    probed: Batch | None = None,
 ) -> TrainResult:
     """Train `method` in place.
 
@@ -94,6 +96,7 @@ def train(
             where there is none. `method` must be built as it was then.
         max_minutes: stop after this time, with a checkpoint.
         watched: records for the diagnostics, unaugmented; None = no diagnostics.
+        probed: labelled records for their probe, see `Probe`; None = no probe.
 
     Raises:
         TrainingError: a loss or gradient that is not finite, a disk that is full.
@@ -104,7 +107,7 @@ def train(
     """
     device = torch.device(device)
     if rank():
-        sinks, watched = (), None
+        sinks, watched, probed = (), None, None
     _check_batch(method, loader, options)
     method.to(device).train()
     take_from_first(method)
@@ -117,7 +120,7 @@ def train(
         seed=seed, guard=guard, clock=clock, sinks=sinks,
         checkpoints=None if folder is None else Checkpoints(folder / "checkpoints"),
         diagnostics=_diagnostics(
-            watched if options.diagnose_every else None, make_views, frontend,
+            watched if options.diagnose_every else None, probed, make_views, frontend,
             Rng(seed, _WATCHED, device=device),
         ),
     )  # fmt: skip
@@ -192,9 +195,14 @@ def _check_batch(method: Method, loader: Loader, options: TrainingOptions) -> No
 
 
 def _diagnostics(
-    watched: Batch | None, make_views: ViewGenerator, frontend: Frontend, rng: Rng
+    watched: Batch | None,
+    probed: Batch | None,
+    make_views: ViewGenerator,
+    frontend: Frontend,
+    rng: Rng,
 ) -> Diagnostics | None:
     if watched is None or len(watched) < 2:
         return None
     with torch.no_grad():
-        return Diagnostics(make_views(watched.to(rng.device), frontend, rng)[:2])
+        probe = None if probed is None else Probe(frontend(probed.to(rng.device)))
+        return Diagnostics(make_views(watched.to(rng.device), frontend, rng)[:2], probe)
