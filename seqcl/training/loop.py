@@ -19,6 +19,7 @@ from seqcl.methods.base import Method, Progress
 from seqcl.rng import Rng
 from seqcl.training.averaging import averaged
 from seqcl.training.checkpoint import Checkpoints
+from seqcl.training.chunks import Chunks
 from seqcl.training.diagnostics import Diagnostics, Movement
 from seqcl.training.guard import Guard
 from seqcl.training.interrupts import Interrupts, interruptible
@@ -29,7 +30,7 @@ from seqcl.training.precision import mixed_precision
 from seqcl.training.probe import Probe
 from seqcl.training.seeding import own_random_state
 from seqcl.training.sinks import LogRecord, Sink
-from seqcl.training.step import backward, clip_gradient
+from seqcl.training.step import clip_gradient
 from seqcl.training.stopwatch import Stopwatch
 from seqcl.views.base import Frontend, ViewGenerator
 from seqcl.weights import take_from_first
@@ -99,7 +100,8 @@ def train(
         probed: labelled records for their probe, see `Probe`; None = no probe.
 
     Raises:
-        TrainingError: a loss or gradient that is not finite, a disk that is full.
+        TrainingError: a loss or gradient that is not finite, a disk that is full, a device whose
+            memory does not hold a single record.
         PresetError: batches below what the method needs.
         UsageError, ArtefactError: a checkpoint of another run; none that is whole.
         Interrupted: SIGINT or SIGTERM came; the checkpoint is written. Without `folder` there is
@@ -131,7 +133,7 @@ def train(
         interruptible(folder is not None) as interrupts,
         closing(journal),
     ):
-        step = journal.begin(resume)
+        step, chunks = journal.begin(resume), Chunks(options, journal.note)
         batches = loader.batches(step)
         while step < total and not method.finished and stopped is None:
             on_host = next(batches)
@@ -142,8 +144,7 @@ def train(
             clock.lap("views")
             optimizer.zero_grad()
             key = (seed, _NOISE, step, rank())
-            loss = backward(method, views, options.accumulate, key, options.chunk)
-            loss = averaged(method, loss)
+            loss = averaged(method, chunks.backward(method, views, key, step))
             method.after_backward(Progress(step, total))
             norm = clip_gradient(method, options.clip_norm)
             skip_update(optimizer, guard.watch(step, on_host, loss, norm))
