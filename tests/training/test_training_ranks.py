@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked import in_processes
 from torch import distributed
-from torch import multiprocessing as mp
 from toy_training import CHANNELS, RECORDS, STEPS, Collecting, Toy, same_bits
 
 from seqcl.distributed import from_first, largest, rank
@@ -95,7 +95,7 @@ def work(number: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder: Path = tmp_path_factory.mktemp("ranks")
-    mp.spawn(work, (str(folder),), nprocs=2)
+    in_processes(2, work, str(folder))
     return [torch.load(folder / f"{number}.pt") for number in range(2)]
 
 
