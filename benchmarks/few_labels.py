@@ -1,9 +1,11 @@
 """Few labels: fine-tuned against from scratch against a linear probe on frozen embeddings.
 
-    python benchmarks/few_labels.py --data FOLDER --out STEM [--seeds 3] [--sets A,B] [--quick]
+    python benchmarks/few_labels.py --data FOLDER --out STEM [--images FOLDER] [--seeds 3]
+        [--sets A,B] [--quick]
 
-FOLDER holds NAME_TRAIN.npz and NAME_TEST.npz with X (n, C, T) and y. One encoder a set and seed is
-pretrained on all training series without their labels; then 1, 10 and 100 % of the labels are
+FOLDER holds NAME_TRAIN.npz and NAME_TEST.npz with X (n, C, T) and y; `cifar5k` are the images of
+images.py, in the folder of `--images`. One encoder a set and seed is pretrained on all training
+records without their labels (`series`, `image-simclr`); then 1, 10 and 100 % of the labels are
 seen, the same ones by every system. The test part is scored once. A stopped benchmark goes on
 where it was.
 """
@@ -21,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from images import open_set
 
 from seqcl.batch import Embeddings
 from seqcl.config import load_preset
@@ -53,7 +56,7 @@ def main() -> None:
         for seed in range(options.seeds):
             if any((r["set"], r["seed"]) == (name, seed) for r in records):
                 continue
-            records += measure(name, seed, options.data, options.steps)
+            records += measure(name, seed, options)
             atomic_write(path, json.dumps(records, indent=1) + "\n")
     text = summarise(records)
     atomic_write(options.out.with_suffix(".md"), text)
@@ -66,8 +69,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of NAME_TRAIN.npz")
     parser.add_argument("--out", type=Path, required=True, help="stem of the files to write")
+    parser.add_argument("--images", type=Path, help="folder of cifar10_60k_jpeg.npz.xz")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--sets", default="UCIHAR_sub", help="names, comma-separated")
+    parser.add_argument("--sets", default="UCIHAR_sub,cifar5k", help="names, comma-separated")
     parser.add_argument("--steps", type=int, help="of each training; default: the preset's")
     parser.add_argument("--quick", action="store_true", help="one small set, one seed, few steps")
     options = parser.parse_args()
@@ -76,12 +80,11 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def measure(name: str, seed: int, folder: Path, steps: int | None) -> list[Flat]:
+def measure(name: str, seed: int, options: argparse.Namespace) -> list[Flat]:
     """Return one flat record a system and share of the labels, for one set and seed."""
-    changes = () if steps is None else (f"training.steps={steps}",)
-    preset = load_preset("series", changes)
-    data = open_dataset([str(folder / f"{name}_TRAIN.npz")], preset.data)
-    test = open_dataset([str(folder / f"{name}_TEST.npz")], preset.data, channels=data.channels)
+    changes = () if options.steps is None else (f"training.steps={options.steps}",)
+    preset = load_preset("image-simclr" if name == "cifar5k" else "series", changes)
+    data, test = _open(name, options, preset)
     scratch = build_model(preset, data.channels, data.rate_hz, seed)
     prepare(scratch, data, seed)
     before = time.process_time()
@@ -102,6 +105,15 @@ def measure(name: str, seed: int, folder: Path, steps: int | None) -> list[Flat]
             )  # fmt: skip
             print(name, seed, str(budget), system, f"{correct:.3f}", flush=True)
     return records
+
+
+def _open(name: str, options: argparse.Namespace, preset: Preset) -> tuple[Dataset, Dataset]:
+    """Return the training and the test part."""
+    if name == "cifar5k":
+        return open_set(name, options.images, preset)
+    train, test = (str(options.data / f"{name}_{part}.npz") for part in ("TRAIN", "TEST"))
+    data = open_dataset([train], preset.data)
+    return data, open_dataset([test], preset.data, channels=data.channels)
 
 
 def _systems(

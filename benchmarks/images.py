@@ -1,14 +1,16 @@
-"""What SimCLR on images is worth, beside controls and lightly at equal CPU time.
+"""What each method is worth on images, beside controls and lightly at equal CPU time.
 
     python benchmarks/images.py --data FOLDER --out STEM [--sets digits,cifar5k] [--seeds 3]
-        [--cpu-seconds 90]
+        [--presets A,B] [--cpu-seconds 60]
 
-k-NN and linear accuracy of: the encoder of the preset image-simclr untrained, the pixels, the
-encoder trained by seqcl, and, where lightly is installed, the same encoder from the same weights
-trained by lightly's SimCLR (its transform with the same strengths, head and loss) for the CPU time
-that seqcl took. `cifar5k` is 5,000 training and 2,000 test images of CIFAR-10, packed as JPEG in
-FOLDER (docs/guide/images.md tells the form); `digits` comes with scikit-learn. One thread; every
-set and seed in a process of its own; a stopped benchmark goes on where it was.
+k-NN and linear accuracy of each preset's encoder, untrained and trained for about the same CPU
+time, the first step's probe not counted. Beside image-simclr stand the pixels and, where lightly is
+installed, the same encoder from the same weights trained by lightly's SimCLR (its transform with
+the same strengths, head and loss) for the CPU time that seqcl took. `cifar5k` is 5,000 training and
+2,000 test images of CIFAR-10, packed as JPEG in FOLDER (docs/guide/images.md tells the form);
+`digits` comes with scikit-learn, trains for a third of the time, and its views are not mirrored.
+Only image-supcon sees labels while it trains. One thread; every set, preset and seed in a process
+of its own; a stopped benchmark goes on where it was.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ import statistics
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +34,7 @@ import torch
 from measuring import table
 
 from seqcl.batch import Embeddings
-from seqcl.config.preset import Preset, load_preset
+from seqcl.config.preset import Preset, load_preset, preset_names
 from seqcl.data.dataset import Dataset, open_dataset
 from seqcl.files import atomic_write
 from seqcl.modalities.image.baselines import Pixels
@@ -41,47 +45,55 @@ from seqcl.training.embed import embed
 
 Flat = dict[str, Any]
 SETS = ("digits", "cifar5k")
+MAIN = "image-simclr"
+PRESETS = tuple(name for name in preset_names() if load_preset(name).modality.name == "image")
 CPU = torch.device("cpu")
 _PROBE = 10
 
 
 def main() -> None:
     """Run what is missing, then write STEM.json and STEM.md."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--data", type=Path, help="folder of cifar10_60k_jpeg.npz.xz")
     parser.add_argument("--out", type=Path, required=True, help="stem of the files to write")
     parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--presets", default=",".join((MAIN, *(n for n in PRESETS if n != MAIN))))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--cpu-seconds", type=float, default=90.0, help="of training, about")
+    parser.add_argument("--cpu-seconds", type=float, default=60.0, help="of training, about")
     options = parser.parse_args()
     path = options.out.with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)
     records: list[Flat] = json.loads(path.read_text()) if path.is_file() else []
-    done = {(record["set"], record["seed"]) for record in records}
+    done = {(record["set"], record["preset"], record["seed"]) for record in records}
     context = multiprocessing.get_context("spawn")
-    for name in options.sets.split(","):
-        for seed in range(options.seeds):
-            if (name, seed) in done:
-                continue
-            with context.Pool(1) as pool:
-                records += pool.apply(measure, (name, seed, options.data, options.cpu_seconds))
-            atomic_write(path, json.dumps(records, indent=1) + "\n")
+    works = product(options.sets.split(","), options.presets.split(","), range(options.seeds))
+    for name, preset, seed in works:
+        if (name, preset, seed) in done:
+            continue
+        with context.Pool(1) as pool:
+            work = (name, preset, seed, options.data, options.cpu_seconds)
+            records += pool.apply(measure, work)
+        atomic_write(path, json.dumps(records, indent=1) + "\n")
     text = table(summarise(records)) + "\n"
     atomic_write(options.out.with_suffix(".md"), text)
     print(text)
 
 
-def measure(name: str, seed: int, data: Path | None, budget: float) -> list[Flat]:
+def measure(name: str, label: str, seed: int, data: Path | None, budget: float) -> list[Flat]:
     """Return a record for each system."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    preset = load_preset("image-simclr")
+    preset = preset_of(label, name)
+    budget = budget / 3 if name == "digits" else budget
     train, test = open_set(name, data, preset)
     untrained = build_model(preset, train.channels, None, seed)
     prepare(untrained, train, seed)
 
     def scores(system: str, pair: tuple[Embeddings, Embeddings], seconds: float) -> Flat:
-        found: Flat = {"set": name, "system": system, "seed": seed, "cpu_s": round(seconds, 1)}
+        found: Flat = {"set": name, "preset": label, "system": system, "seed": seed}
+        found["cpu_s"] = round(seconds, 1)
         for task in ("knn", "linear"):
             report = registry("evaluators")[task]()(pair[1], pair[0])
             found[f"{task}_accuracy"] = round(report.metrics["accuracy"], 4)
@@ -91,12 +103,12 @@ def measure(name: str, seed: int, data: Path | None, budget: float) -> list[Flat
     def both(model: Any) -> tuple[Embeddings, Embeddings]:
         return embed(model, train), embed(model, test)
 
-    records = [
-        scores("untrained", both(untrained), 0.0),
-        scores("pixels", Pixels()(train, test, seed), 0.0),
-    ]
+    records = [scores("untrained", both(untrained), 0.0)]
     trained, seconds = train_seqcl(preset, train, seed, budget)
     records.append(scores("seqcl", both(trained), seconds))
+    if label != MAIN:
+        return records
+    records.append(scores("pixels", Pixels()(train, test, seed), 0.0))
     if name != "digits" and find_spec("lightly"):
         model = build_model(preset, train.channels, None, seed)
         prepare(model, train, seed)
@@ -105,12 +117,21 @@ def measure(name: str, seed: int, data: Path | None, budget: float) -> list[Flat
     return records
 
 
+def preset_of(label: str, name: str) -> Preset:
+    """Return the preset; digits are not mirrored."""
+    if name != "digits":
+        return load_preset(label)
+    views = load_preset(label).views.name
+    key = "image_multi_crop" if views == "image_multi_crop" else "before.0"
+    return load_preset(label, [f"views.{key}.flip=0"])
+
+
 def open_set(name: str, data: Path | None, preset: Preset) -> tuple[Dataset, Dataset]:
     """Return training and test images."""
     if name == "digits":
         return tuple(open_dataset([f"sklearn:digits:{s}"], preset.data) for s in ("train", "test"))
     if data is None:
-        raise SystemExit("cifar5k needs --data")
+        raise SystemExit("cifar5k needs the folder of cifar10_60k_jpeg.npz.xz")
     packed = data / "cifar10_60k_jpeg.npz.xz"
     parts = []
     for split, count in (("train", 5_000), ("test", 2_000)):
@@ -124,7 +145,8 @@ def train_seqcl(preset: Preset, train: Dataset, seed: int, budget: float) -> tup
     """Train for about `budget` CPU seconds; returns the model and what it took."""
 
     def run(steps: int) -> tuple[Any, float]:
-        chosen = load_preset("image-simclr", [f"training.steps={steps}"])
+        training = replace(preset.training, steps=steps, epochs=None)
+        chosen = replace(preset, training=training)
         parts = assemble(chosen, train, seed=seed, device=CPU)
         start = time.process_time()
         fit(parts)
@@ -188,14 +210,18 @@ def _records(dataset: Dataset) -> Iterator[Any]:
 
 def summarise(records: list[Flat]) -> list[Flat]:
     """Return the means over the seeds."""
-    groups: dict[tuple[str, str], list[Flat]] = {}
+    groups: dict[tuple[str, str, str], list[Flat]] = {}
     for record in records:
-        groups.setdefault((record["set"], record["system"]), []).append(record)
+        key = (record["set"], record["preset"], record["system"])
+        groups.setdefault(key, []).append(record)
     rows = []
-    for (name, system), members in groups.items():
-        row: Flat = {"set": name, "system": system, "seeds": len(members)}
+    for (name, preset, system), members in groups.items():
+        row: Flat = {"set": name, "preset": preset, "system": system, "seeds": len(members)}
         for metric in ("knn_accuracy", "linear_accuracy", "cpu_s"):
-            row[metric] = round(statistics.mean(member[metric] for member in members), 3)
+            values = [member[metric] for member in members]
+            row[metric] = round(statistics.mean(values), 3)
+            if metric != "cpu_s" and len(values) > 1:
+                row[metric] = f"{row[metric]:.3f} ± {statistics.stdev(values):.3f}"
         rows.append(row)
     return rows
 

@@ -33,7 +33,8 @@ from seqcl.run.fitting import assemble, fit
 from seqcl.training.embed import embed
 
 TASKS = {"linear": "linear_accuracy", "knn": "knn_accuracy"}
-GRADIENT = tuple(name for name in preset_names() if load_preset(name).method)
+_SERIES = tuple(n for n in preset_names() if load_preset(n).modality.name == "sequence")
+GRADIENT = tuple(name for name in _SERIES if load_preset(name).method)
 Row = tuple[str, tuple[str, ...]]
 """A preset and changes to it."""
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from forked import in_processes
 from torch import Tensor, distributed
-from torch import multiprocessing as mp
 
 from seqcl.distributed import all_reduce_sum, gather_with_grad, rank, world_size
 from seqcl.losses.base import Known, PairLoss
@@ -107,7 +107,7 @@ def work(number: int, world: int, folder: str) -> None:
 @pytest.fixture(scope="module", params=[2, 3])
 def found(request: pytest.FixtureRequest, tmp_path_factory: Any) -> list[dict[str, Any]]:
     folder: Path = tmp_path_factory.mktemp("processes")
-    mp.spawn(work, (request.param, str(folder)), nprocs=request.param)
+    in_processes(request.param, work, request.param, str(folder))
     return [torch.load(folder / f"{number}.pt") for number in range(request.param)]
 
 

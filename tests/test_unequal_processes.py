@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from forked import in_processes
 from torch import Tensor, distributed
-from torch import multiprocessing as mp
 
 from seqcl.batch import Batch, Encoded
 from seqcl.losses.hierarchical import hierarchical
@@ -80,7 +80,7 @@ def work(number: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: Any) -> list[dict[str, tuple[Tensor, Tensor]]]:
     folder: Path = tmp_path_factory.mktemp("unequal")
-    mp.spawn(work, (str(folder),), nprocs=WORLD)
+    in_processes(WORLD, work, str(folder))
     return [torch.load(folder / f"{number}.pt") for number in range(WORLD)]
 
 

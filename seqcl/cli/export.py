@@ -40,8 +40,9 @@ def command(run: Path, form: Any, out: Path) -> int:
     check_output("--out", out)
     result = export(load(run), form, out)
     length = "records of any length" if result.any_length else "records of the training length"
+    nan = ", NaN missing" if result.gaps else ", no NaN"
     note(
-        f"{out}: {', '.join(result.outputs)} of batches of any size, {length}; "
+        f"{out}: {', '.join(result.outputs)} of batches of any size, {length}{nan}; "
         f"differs from the run by at most {result.difference:.1e}"
     )
     return 0

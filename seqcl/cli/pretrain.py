@@ -16,7 +16,11 @@ from seqcl.cli.progress import console_sink, print_dry_run, print_result
 @click.command("pretrain")
 @click.argument("preset", metavar="PRESET|FILE")
 @options.data("data", text="Training data: file, folder, glob or scheme:name; may be repeated.")
-@options.data("val", required=False, text="Validation data for the diagnostics; never trained on.")
+@options.data(
+    "val",
+    required=False,
+    text="Validation data for the diagnostics, and for probes of their labels; never trained on.",
+)
 @click.option("--out", metavar="RUN", type=click.Path(path_type=Path), help="Run folder to write.")
 @click.option(
     "--set",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from seqcl.batch import Axes, Batch, Encoded
 from seqcl.encoders.pooling import Pooling
@@ -82,6 +82,5 @@ def stride_mask(mask: Tensor | None, stride: int) -> Tensor | None:
     """
     if mask is None or stride == 1:
         return mask
-    missing = -mask.shape[1] % stride
-    filled = torch.cat((mask, mask.new_zeros(len(mask), missing)), dim=1)
-    return filled.view(len(mask), -1, stride).any(2)
+    rows, steps = mask.shape  # not len(mask), which an exporter would take for a constant
+    return F.pad(mask, (0, -steps % stride)).view(rows, -1, stride).any(2)

@@ -1,7 +1,7 @@
 """Method: the training-only state around an encoder, and its four moments.
 
-The loop calls ``forward`` (encode, then objective), ``after_backward`` and ``after_step`` and
-never asks which method runs.
+The loop calls ``encode``, ``objective`` (together ``forward``), ``after_backward`` and
+``after_step`` and never asks which method runs.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["alignment", "rankme", "relative_std", "uniformity"]
+__all__ = ["alignment", "pair_cosines", "rankme", "relative_std", "uniformity"]
 
 _BLOCK = 1024
 """Rows of the distance matrix that `uniformity` holds at once."""
@@ -92,6 +92,29 @@ def uniformity(values: npt.NDArray[np.floating]) -> float:
         pairs[own, start + own] = 0
         total += pairs.sum()
     return math.log(total / (len(z) * (len(z) - 1)))
+
+
+def pair_cosines(
+    a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the cosines of two views of a record (N,), and of views of two records (N * (N - 1),).
+
+    Where training separates records the first move to 1 and the second to 0; where both lie near 1
+    the embedding has collapsed, or shares a direction, as that of an untrained encoder does.
+
+    Args:
+        a: (N, D), one view, at least two rows.
+        b: (N, D), the other, rows in the same order.
+
+    Raises:
+        ValueError: shapes differ, are not (N, D) with N above 1 and D above 0, or values are not
+            finite.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"pair_cosines: a is {a.shape}, b is {b.shape}; both need the same shape")
+    first, second = (_unit(_checked("pair_cosines", each, rows=2)) for each in (a, b))
+    cosines = first @ second.T
+    return np.diagonal(cosines), cosines[~np.eye(len(first), dtype=bool)]
 
 
 def _checked(name: str, values: npt.NDArray[np.floating], rows: int = 1) -> npt.NDArray[np.float64]:

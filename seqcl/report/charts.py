@@ -13,7 +13,7 @@ import numpy.typing as npt
 from seqcl.report.content import Chart, Line
 from seqcl.report.markup import clean
 
-__all__ = ["chart_payload", "curve_charts"]
+__all__ = ["chart_payload", "cosine_chart", "curve_charts"]
 
 _AXES = frozenset({"step", "epoch"})
 _UNTOUCHED = 400
@@ -33,6 +33,40 @@ def curve_charts(records: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
         Chart(title=name, x_label="step", lines=(Line(name=name, x=steps, y=values),))
         for name, (steps, values) in curves.items()
     )
+
+
+def cosine_chart(records: Sequence[Mapping[str, Any]]) -> Chart | None:
+    """Return where cosines of positives and negatives lay in the first and the last record.
+
+    From ``positive_cosines`` and ``negative_cosines``, counts in equal steps from -1 to 1; None
+    where no record holds them.
+    """
+    known = [record for record in records if "positive_cosines" in record]
+    if not known:
+        return None
+    shares = {
+        f"{kind}, step {record['step']}": _shares(record[f"{kind[:-1]}_cosines"])
+        for kind in ("positives", "negatives")
+        for record in (known[0], known[-1])
+    }
+    together = np.sum(list(shares.values()), axis=0)
+    width, filled = 2 / len(together), np.flatnonzero(together)
+    places = range(max(0, filled[0] - 1), min(len(together), filled[-1] + 2))
+    middles = [-1 + width * (place + 0.5) for place in places]
+    return Chart(
+        title="share of pairs",
+        x_label="cosine of two embeddings",
+        lines=tuple(
+            Line(name=name, x=middles, y=[float(share[place]) for place in places])
+            for name, share in shares.items()
+        ),
+        note="Positives are two views of a record, negatives views of two records, in steps of "
+        f"{width:g}. Training parts the two.",
+    )
+
+
+def _shares(counts: Sequence[int]) -> npt.NDArray[np.float64]:
+    return np.asarray(counts, np.float64) / max(1, sum(counts))
 
 
 def chart_payload(chart: Chart) -> dict[str, Any]:

@@ -189,4 +189,5 @@ class ReportContent:
     charts: tuple[Chart, ...] = ()
     """Lines over the rows of recordings, under a heading of their own."""
     curves: Sequence[Mapping[str, Any]] = ()
-    """Flat metrics records, as in metrics.jsonl: `step` and any numbers; one chart per name."""
+    """Flat metrics records, as in metrics.jsonl: `step` and any numbers, one chart per name, and
+    histograms of cosines as lists, one chart of the first and the last."""

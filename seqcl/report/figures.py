@@ -10,7 +10,7 @@ from seqcl.report.markup import number, safe
 from seqcl.report.scatter import MAX_POINTS
 from seqcl.report.tables import chart_table, table_html
 
-__all__ = ["chart_figure", "few_labels_html", "map_html"]
+__all__ = ["chart_figure", "lines_html", "map_html"]
 
 _COLOURS = 7
 _SCRIPT_NEEDED = "<noscript><small>Drawn by script, which is switched off.</small></noscript>"
@@ -23,6 +23,10 @@ _MEANINGS = {
     "rankme": "effective number of dimensions in use",
     "alignment": "distance between two views of a record; lower is closer",
     "uniformity": "spread over the sphere; lower is more even",
+    "positive_cosine": "mean cosine of two views of a record; 1 = alike",
+    "negative_cosine": "mean cosine of views of two records; lower is further apart",
+    "val_knn": "nearest neighbour among the validation records: share that is right",
+    "val_ridge": "ridge classifier within the validation records: share that is right",
 }
 
 
@@ -54,7 +58,7 @@ def _first_last(chart: Chart) -> str:
     return f"{number(known[0])} → {number(known[-1])}" if known else "no finite values"
 
 
-def few_labels_html(chart: Chart, place: int) -> str:
+def lines_html(chart: Chart, place: int) -> str:
     """Frame a chart of several lines, with a key and its values as a table."""
     note = f'<p class="note">{safe(chart.note)}</p>' if chart.note else ""
     return (

@@ -12,10 +12,10 @@ from typing import Any
 
 from seqcl.errors import UsageError
 from seqcl.files import atomic_write
-from seqcl.report.charts import chart_payload, curve_charts
+from seqcl.report.charts import chart_payload, cosine_chart, curve_charts
 from seqcl.report.confusion import confusion_html
 from seqcl.report.content import Chart, ReportContent
-from seqcl.report.figures import chart_figure, few_labels_html, map_html
+from seqcl.report.figures import chart_figure, lines_html, map_html
 from seqcl.report.markup import json_text, safe
 from seqcl.report.scatter import map_payload
 from seqcl.report.tables import cell_text, comparison_html, table_html
@@ -46,10 +46,11 @@ def write_report(path: Path, content: ReportContent) -> None:
 def render_report(content: ReportContent) -> str:
     """Return the page: style, script and data inline, nothing loaded from anywhere."""
     charts = curve_charts(content.curves)
-    few = (content.few_labels,) if content.few_labels else ()
-    drawn = [*charts, *few, *content.charts]
+    cosines = cosine_chart(content.curves)
+    single = [chart for chart in (cosines, content.few_labels) if chart]
+    drawn = [*charts, *single, *content.charts]
     scatter = map_payload(content.scatter) if content.scatter else None
-    sections = list(_sections(content, charts, scatter))
+    sections = list(_sections(content, charts, cosines, scatter))
     script = _part("report.js")
     return Template(_part("template.html")).substitute(
         title=safe(content.title),
@@ -64,7 +65,10 @@ def render_report(content: ReportContent) -> str:
 
 
 def _sections(
-    content: ReportContent, charts: tuple[Chart, ...], scatter: dict[str, Any] | None
+    content: ReportContent,
+    charts: tuple[Chart, ...],
+    cosines: Chart | None,
+    scatter: dict[str, Any] | None,
 ) -> Iterator[Section]:
     """Yield (id, heading, HTML) of what there is, the most wanted first."""
     if content.comparisons:
@@ -81,14 +85,17 @@ def _sections(
     if content.confusion:
         yield "confusion", "Confusion matrix", confusion_html(content.confusion)
     if content.few_labels:
-        yield "few-labels", "Few labels", few_labels_html(content.few_labels, len(charts))
+        place = len(charts) + (cosines is not None)
+        yield "few-labels", "Few labels", lines_html(content.few_labels, place)
     if content.charts:
-        first = len(charts) + (content.few_labels is not None)
+        first = len(charts) + (cosines is not None) + (content.few_labels is not None)
         drawn = (chart_figure(chart, first + place) for place, chart in enumerate(content.charts))
         yield "recordings", "Recordings", '<div class="charts">' + "\n".join(drawn) + "</div>"
     if charts:
         figures = "\n".join(chart_figure(chart, place) for place, chart in enumerate(charts))
         yield "curves", "Training", f'<div class="charts">{figures}</div>'
+    if cosines:
+        yield "cosines", "Similarity of pairs", lines_html(cosines, len(charts))
     if content.preset:
         preset = f"<pre>{safe(content.preset)}</pre>"
         yield (

@@ -16,21 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seqcl.batch import Batch
 from seqcl.errors import UsageError
 from seqcl.files import atomic_write
-from seqcl.finetuning.readout import Readout
-from seqcl.finetuning.targets import Targets
-from seqcl.model import Model
+from seqcl.run.exportable import Exportable
 from seqcl.run.folder import Run
+from seqcl.run.recurrent import as_operators
 
-__all__ = ["ExportResult", "Exportable", "export"]
+__all__ = ["ExportResult", "export"]
 
 Format = Literal["onnx", "torch"]
 
 _TOLERANCE = 1e-5
 """Largest difference to the Model, relative to the largest value where that is above 1."""
 _BATCH = 3
+_OUTPUTS = ("embeddings", "predictions")
 
 
 @dataclass(frozen=True)
@@ -42,38 +41,10 @@ class ExportResult:
     """`embeddings` and, of a fine-tuned run, `predictions`."""
     any_length: bool
     """Whether T may differ from that of the training data; B always may."""
+    gaps: bool
+    """Whether NaN in the values are gaps, and padding at the end of a record."""
     difference: float
     """Largest difference to the Model on a batch."""
-
-
-class Exportable(nn.Module):
-    """Maps values (B, C, T) or (B, C, H, W), in the units of the data, to what a run gives.
-
-    Records of a batch are of one length and have no step that is missing in every channel; other
-    NaN are filled as the run fills them, but for `missing: hold`, whose gaps must be filled
-    before.
-
-    Returns embeddings (B, E) and, with a head, probabilities or values (B, K).
-    """
-
-    def __init__(self, model: Model, head: Readout | None, targets: Targets | None) -> None:
-        super().__init__()
-        self.model, self.head, self.targets = model, head, targets
-
-    def forward(self, values: Tensor) -> tuple[Tensor, ...]:
-        """Scale, fill, encode, embed and predict."""
-        scaled = self.model.scaler(values.flatten(2)).view(values.shape)
-        if self.model.missing != "hold":
-            unknown = scaled.isnan()
-            scaled = torch.where(unknown, 0.0, scaled)
-            if self.model.missing == "indicator":
-                scaled = torch.cat((scaled, unknown.to(scaled.dtype)), dim=1)
-        indicators = values.shape[1] if self.model.missing == "indicator" else 0
-        batch = Batch(values=scaled, ids=scaled.new_zeros(1), indicators=indicators)
-        embedded: Tensor = self.model(batch)
-        if self.head is None or self.targets is None:
-            return (embedded,)
-        return embedded, self.targets.finish(self.head(embedded))
 
 
 def export(run: Run, form: Format, out: Path) -> ExportResult:
@@ -82,67 +53,102 @@ def export(run: Run, form: Format, out: Path) -> ExportResult:
     Raises UsageError where the encoder cannot be traced, where the extra `export` is not
     installed, or where the two differ by more than 1e-5; nothing is written then.
     """
-    head, targets = (run.head, run.targets) if "finetune" in run.manifest else (None, None)
-    module = deepcopy(Exportable(run.model, head, targets)).cpu().eval().requires_grad_(False)
-    sample, other = _samples(run)
     if form == "onnx":
         _require_onnx()
-    program, any_length = _traced(run, module, sample, other)
-    outputs = ("embeddings",) if head is None else ("embeddings", "predictions")
-    if form == "torch":
-        stream = io.BytesIO()
-        torch.export.save(program, stream)
-        raw = stream.getvalue()
-        call: Callable[[Tensor], Any] = torch.export.load(io.BytesIO(raw)).module()
-    else:
-        raw = _onnx(program, outputs)
-        call = _onnx_session(raw)
-    checked = (sample, other if any_length else other[..., : sample.shape[-1]])
-    difference = max(_difference(module, call, values) for values in checked)
+    if not run.model.encoder.exportable:
+        raise _untraceable(run, "it takes as many records at once as fit a cache")
+    made = _made(run, form)
+    module = _module(run, made.gaps)
+    difference = max(_difference(module, made.call, values) for values in made.samples)
     if not difference <= _TOLERANCE:
         raise UsageError(
             f"--format {form}: the exported graph differs from the Model by {difference:.2g}, more "
             f"than {_TOLERANCE:g}; use the other format, and please report it"
         )
-    atomic_write(out, raw)
-    return ExportResult(out, outputs, any_length, difference)
+    atomic_write(out, made.raw)
+    outputs = _OUTPUTS[: 1 + ("finetune" in run.manifest)]
+    return ExportResult(out, outputs, made.any_length, made.gaps, difference)
 
 
-def _samples(run: Run) -> tuple[Tensor, Tensor]:
-    """Return random records in the units of the data: of the training length, and longer."""
+@dataclass(frozen=True)
+class _Made:
+    """A graph in its file's form, and how to run what the file holds."""
+
+    raw: bytes
+    call: Callable[[Tensor], Any]
+    any_length: bool
+    gaps: bool
+    samples: tuple[Tensor, ...]
+    """What it has not been traced with, to be compared on."""
+
+
+def _made(run: Run, form: Format) -> _Made:
+    """Return the graph that takes most: gaps and any length, or what of these can be traced."""
+    series = run.manifest["data"]["size"] is None
+    reason: Exception | None = None
+    for gaps in (True, False) if series else (False,):
+        module = _module(run, gaps)
+        sample, other = _samples(run, gaps)
+        if form == "onnx":
+            as_operators(module)
+        for axes in ((0, 2), (0,)) if series else ((0,),):
+            any_length = len(axes) > 1
+            fresh = other if any_length else other[..., : sample.shape[-1]]
+            try:
+                program = _program(module, sample, axes)
+                program.module()(fresh)
+                raw, call = (_onnx if form == "onnx" else _torch)(program)
+            except Exception as error:  # what a tracer cannot do has no class of its own
+                reason = reason or error
+            else:
+                return _Made(raw, call, any_length, gaps, (sample, fresh))
+    raise _untraceable(run, str(reason).splitlines()[0])
+
+
+def _module(run: Run, gaps: bool) -> Exportable:
+    """Return a copy of what is exported, on the host."""
+    head, targets = (run.head, run.targets) if "finetune" in run.manifest else (None, None)
+    module = Exportable(run.model, head, targets, gaps)
+    return deepcopy(module).cpu().eval().requires_grad_(False)
+
+
+def _samples(run: Run, gaps: bool) -> tuple[Tensor, Tensor]:
+    """Return random records in the units of the data: of the training length, and longer.
+
+    With `gaps` one ends early, one misses a step in every channel, and one a channel for a while.
+    """
     draw = np.random.default_rng(0).normal
     data = run.manifest["data"]
     size = tuple(data["size"] or (data["max_length"],))
     scaler = run.model.scaler
     mean, std = (part.view(-1, *[1] * len(size)) for part in (scaler.mean, scaler.std))
     shapes = (size, size if len(size) > 1 else (size[0] + 13,))
-    first, second = (
-        torch.from_numpy(draw(size=(_BATCH + extra, len(run.channels), *shape))).float()
-        for extra, shape in enumerate(shapes)
-    )
-    return first * std + mean, second * std + mean
+    made = []
+    for extra, shape in enumerate(shapes):
+        drawn = draw(size=(_BATCH + extra, len(run.channels), *shape))
+        values = torch.from_numpy(drawn).float() * std + mean
+        if gaps:
+            third = shape[0] // 3
+            values[0, :, shape[0] - third :] = torch.nan
+            values[1, :, third] = torch.nan
+            values[2, 0, third : 2 * third] = torch.nan
+        made.append(values)
+    return made[0], made[1]
 
 
-def _traced(
-    run: Run, module: Exportable, sample: Tensor, other: Tensor
-) -> tuple[torch.export.ExportedProgram, bool]:
-    """Return the program, and whether it takes records of any length."""
-    if not run.model.encoder.exportable:
-        raise _untraceable(run, "it takes as many records at once as fit a cache")
-    dynamic = torch.export.Dim.DYNAMIC
-    series = sample.dim() == 3
-    reason: Exception | None = None
-    for axes in ([(0, 2)] if series else []) + [(0,)]:
-        shapes = (dict.fromkeys(axes, dynamic),)
-        try:
-            program = torch.export.export(module, (sample,), dynamic_shapes=shapes)
-            any_length = len(axes) > 1
-            program.module()(other if any_length else other[..., : sample.shape[-1]])
-        except Exception as error:
-            reason = error
-        else:
-            return program, any_length
-    raise _untraceable(run, str(reason).splitlines()[0])
+def _program(
+    module: nn.Module, sample: Tensor, axes: tuple[int, ...]
+) -> torch.export.ExportedProgram:
+    shapes = (dict.fromkeys(axes, torch.export.Dim.DYNAMIC),)
+    return torch.export.export(module, (sample,), dynamic_shapes=shapes)
+
+
+def _torch(program: torch.export.ExportedProgram) -> tuple[bytes, Callable[[Tensor], Any]]:
+    """Return the file of a program, and what it gives when it is loaded."""
+    stream = io.BytesIO()
+    torch.export.save(program, stream)
+    raw = stream.getvalue()
+    return raw, torch.export.load(io.BytesIO(raw)).module()
 
 
 def _untraceable(run: Run, reason: str) -> UsageError:
@@ -163,8 +169,9 @@ def _require_onnx() -> None:
         ) from None
 
 
-def _onnx(program: torch.export.ExportedProgram, outputs: tuple[str, ...]) -> bytes:
-    """Return the ONNX file of a program."""
+def _onnx(program: torch.export.ExportedProgram) -> tuple[bytes, Callable[[Tensor], Any]]:
+    """Return the ONNX file of a program, and what it gives in onnxruntime."""
+    outputs = _OUTPUTS[: len(program.graph_signature.user_outputs)]
     with _quiet():
         made = torch.onnx.export(
             program, (), input_names=["values"], output_names=list(outputs), dynamo=True,
@@ -172,7 +179,7 @@ def _onnx(program: torch.export.ExportedProgram, outputs: tuple[str, ...]) -> by
         )  # fmt: skip
     assert made is not None
     raw: bytes = made.model_proto.SerializeToString()
-    return raw
+    return raw, _onnx_session(raw)
 
 
 @contextmanager

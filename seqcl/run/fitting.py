@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from seqcl.batch import Batch
 from seqcl.config.preset import Preset
 from seqcl.config.resolve import tree_of
 from seqcl.data.collate import collate_rows
@@ -138,11 +140,31 @@ def fit(
             resume=resume,
             max_minutes=max_minutes,
             watched=sample_of(parts.model, parts.validation or parts.dataset, parts.seed),
+            probed=_probed(parts),
         )
     if parts.model.embedding.passes:
         fit_embedding(parts.model, parts.loader(), parts.views, seed=parts.seed)
     parts.model.cpu().eval()
     return result
+
+
+def _probed(parts: Parts) -> Batch | None:
+    """Return validation records of classes that two groups share; None where there are no two."""
+    data = parts.validation
+    if data is None or not data.classes or not _classes(data):
+        return None
+    pairs = np.unique(np.stack((data.label_codes, data.group_codes)), axis=1)
+    codes, groups = np.unique(pairs[0], return_counts=True)
+    shared = codes[(codes >= 0) & (groups > 1)]
+    if len(shared) < 2:
+        return None
+    known = data.subset(np.flatnonzero(np.isin(data.label_codes, shared)))
+    return sample_of(parts.model, known, parts.seed)
+
+
+def _classes(data: Dataset) -> bool:
+    """Return whether the labels are classes, not values or lists of tags."""
+    return all(isinstance(label, int | str) for label in data.classes)
 
 
 def _check_axes(preset: Preset, dataset: Dataset) -> None:

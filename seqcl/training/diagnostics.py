@@ -1,6 +1,8 @@
-"""Diagnostics: is the embedding collapsing, and did the weights move at all."""
+"""Diagnostics: is the embedding collapsing, does it tell labels, did the weights move at all."""
 
 from __future__ import annotations
+
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -9,17 +11,18 @@ from torch import Tensor, nn
 
 from seqcl.batch import Batch
 from seqcl.methods.base import Method
-from seqcl.metrics.collapse import alignment, rankme, relative_std, uniformity
+from seqcl.metrics.collapse import alignment, pair_cosines, rankme, relative_std, uniformity
+from seqcl.training.probe import Probe, encoded
 
-__all__ = ["Diagnostics", "Movement"]
+__all__ = ["BINS", "Diagnostics", "Measures", "Movement"]
 
-Floats = npt.NDArray[np.float32]
+Measures = dict[str, float | list[int]]
+
+BINS = 100
+"""Of a histogram of cosines: equal steps from -1 to 1."""
 
 _LARGEST = 512
 """Records that are watched: enough for a rank of some hundreds, a fraction of a step's time."""
-
-_AT_ONCE = 64
-"""Records encoded together: less memory than a training step takes."""
 
 _LEAST_STD = 0.5
 _LEAST_RANK = 0.25
@@ -32,15 +35,22 @@ class Diagnostics:
 
     Args:
         views: two views (or more, of which the first two count) of the watched records.
+        probe: labelled records that embeddings are judged by; None = none are known.
     """
 
-    def __init__(self, views: tuple[Batch, ...]) -> None:
+    def __init__(self, views: tuple[Batch, ...], probe: Probe | None = None) -> None:
         self.views = tuple(view[slice(0, _LARGEST)] for view in views)
-        self.untrained: dict[str, float] | None = None
+        self.probe = probe
+        self.untrained: Measures | None = None
         """What the first call of `measure` gave."""
 
-    def measure(self, method: Method) -> dict[str, float]:
-        """Return the measures of `seqcl.metrics.collapse`; changes nothing in `method`.
+    def measure(self, method: Method) -> Measures:
+        """Return all measures by name; changes nothing in `method`, draws no random number.
+
+        Those of `seqcl.metrics.collapse`, of the probe, and of the cosine between the two views
+        of a record (positives) and between views of two records (negatives): its mean and how many
+        pairs fall into each of `BINS` equal steps from -1 to 1. Views of one kind alone, as CPC
+        has, make every positive 1.
 
         Nothing is measured ({}) of embeddings that are not finite: the guard tells those, with
         their step and records.
@@ -48,35 +58,33 @@ class Diagnostics:
         was_training = method.training
         method.eval()
         with torch.no_grad():
-            pooled = self._pooled(method)
+            pooled = encoded(method, self.views)
+        probed = {} if self.probe is None else self.probe.measure(method)
         method.train(was_training)
         first, last = pooled[0], pooled[min(1, len(pooled) - 1)]
         if not (np.isfinite(first).all() and np.isfinite(last).all()):
             return {}
-        measured = {
+        positives, negatives = pair_cosines(first, last)
+        measured: Measures = {
             "relative_std": relative_std(first),
             "rankme": rankme(first),
             "alignment": alignment(first, last),
             "uniformity": uniformity(first),
+            "positive_cosine": float(positives.mean()),
+            "negative_cosine": float(negatives.mean()),
+            **probed,
+            "positive_cosines": _counts(positives),
+            "negative_cosines": _counts(negatives),
         }
         self.untrained = self.untrained or measured
         return measured
 
-    def _pooled(self, method: Method) -> list[Floats]:
-        """Return (N, D) of each view, encoded in slices."""
-        parts = []
-        for start in range(0, len(self.views[0]), _AT_ONCE):
-            rows = slice(start, start + _AT_ONCE)
-            encoded = method.encode(tuple(view[rows] for view in self.views))
-            parts.append([each.pooled.float().cpu().numpy() for each in encoded])
-        return [np.concatenate(view) for view in zip(*parts, strict=True)]
-
-    def warnings(self, measured: dict[str, float]) -> list[str]:
+    def warnings(self, measured: Measures) -> list[str]:
         """Say in words what collapsed since the start and what to change; [] if nothing did."""
-        start = self.untrained or measured
         if not measured:
             return []
-        spread, rank = measured["relative_std"], measured["rankme"]
+        start = cast(dict[str, float], self.untrained or measured)
+        spread, rank = (cast(float, measured[name]) for name in ("relative_std", "rankme"))
         if spread < _LEAST_STD * start["relative_std"]:
             return [
                 f"the embedding is collapsing: records differ less and less (relative_std "
@@ -104,6 +112,11 @@ class Movement:
         now = [weight.detach() for weight in self.module.parameters()]
         change = _norm([a - b for a, b in zip(now, self._start, strict=True)])
         return change / max(1e-12, _norm(self._start))
+
+
+def _counts(cosines: npt.NDArray[np.float64]) -> list[int]:
+    """Return how many fall into each bin; rounding beyond -1 or 1 counts there."""
+    return [int(n) for n in np.histogram(cosines.clip(-1, 1), BINS, (-1, 1))[0]]
 
 
 def _norm(tensors: list[Tensor]) -> float:

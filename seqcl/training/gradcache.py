@@ -16,6 +16,7 @@ from torch import Tensor
 from seqcl.batch import Batch, Encoded
 from seqcl.methods.base import Loss, Method
 from seqcl.training.seeding import seed_torch
+from seqcl.training.shortage import together
 
 __all__ = ["chunked_backward"]
 
@@ -44,7 +45,7 @@ def chunked_backward(
     device = views[0].values.device
     before = [buffer.clone() for buffer in method.buffers()]
     with torch.no_grad():
-        parts = list(_encoded(method, views, chunk, key))
+        parts = together(lambda: list(_encoded(method, views, chunk, key)))
         for buffer, value in zip(method.buffers(), before, strict=True):
             buffer.copy_(value)  # the second pass counts the chunks
     whole = _joined(parts, views)

@@ -49,7 +49,7 @@ class Journal:
     checkpoints: Checkpoints | None
     diagnostics: Diagnostics | None
     sinks: Sequence[Sink]
-    last: dict[str, float | int] = field(default_factory=dict)
+    last: dict[str, float | int | list[int]] = field(default_factory=dict)
     """The newest record of the log."""
     _steps_read: int = 0
 

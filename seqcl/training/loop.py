@@ -19,6 +19,7 @@ from seqcl.methods.base import Method, Progress
 from seqcl.rng import Rng
 from seqcl.training.averaging import averaged
 from seqcl.training.checkpoint import Checkpoints
+from seqcl.training.chunks import Chunks
 from seqcl.training.diagnostics import Diagnostics, Movement
 from seqcl.training.guard import Guard
 from seqcl.training.interrupts import Interrupts, interruptible
@@ -26,9 +27,10 @@ from seqcl.training.journal import Journal
 from seqcl.training.optim import build_optimizer, learning_rate, set_learning_rate, skip_update
 from seqcl.training.options import TrainingOptions
 from seqcl.training.precision import mixed_precision
+from seqcl.training.probe import Probe
 from seqcl.training.seeding import own_random_state
 from seqcl.training.sinks import LogRecord, Sink
-from seqcl.training.step import backward, clip_gradient
+from seqcl.training.step import clip_gradient
 from seqcl.training.stopwatch import Stopwatch
 from seqcl.views.base import Frontend, ViewGenerator
 from seqcl.weights import take_from_first
@@ -71,6 +73,7 @@ def train(
     resume: bool = False,
     max_minutes: float | None = None,
     watched: Batch | None = None,
+    probed: Batch | None = None,
 ) -> TrainResult:
     """Train `method` in place.
 
@@ -94,9 +97,11 @@ def train(
             where there is none. `method` must be built as it was then.
         max_minutes: stop after this time, with a checkpoint.
         watched: records for the diagnostics, unaugmented; None = no diagnostics.
+        probed: labelled records for their probe, see `Probe`; None = no probe.
 
     Raises:
-        TrainingError: a loss or gradient that is not finite, a disk that is full.
+        TrainingError: a loss or gradient that is not finite, a disk that is full, a device whose
+            memory does not hold a single record.
         PresetError: batches below what the method needs.
         UsageError, ArtefactError: a checkpoint of another run; none that is whole.
         Interrupted: SIGINT or SIGTERM came; the checkpoint is written. Without `folder` there is
@@ -104,7 +109,7 @@ def train(
     """
     device = torch.device(device)
     if rank():
-        sinks, watched = (), None
+        sinks, watched, probed = (), None, None
     _check_batch(method, loader, options)
     method.to(device).train()
     take_from_first(method)
@@ -117,7 +122,7 @@ def train(
         seed=seed, guard=guard, clock=clock, sinks=sinks,
         checkpoints=None if folder is None else Checkpoints(folder / "checkpoints"),
         diagnostics=_diagnostics(
-            watched if options.diagnose_every else None, make_views, frontend,
+            watched if options.diagnose_every else None, probed, make_views, frontend,
             Rng(seed, _WATCHED, device=device),
         ),
     )  # fmt: skip
@@ -128,7 +133,7 @@ def train(
         interruptible(folder is not None) as interrupts,
         closing(journal),
     ):
-        step = journal.begin(resume)
+        step, chunks = journal.begin(resume), Chunks(options, journal.note)
         batches = loader.batches(step)
         while step < total and not method.finished and stopped is None:
             on_host = next(batches)
@@ -139,8 +144,7 @@ def train(
             clock.lap("views")
             optimizer.zero_grad()
             key = (seed, _NOISE, step, rank())
-            loss = backward(method, views, options.accumulate, key, options.chunk)
-            loss = averaged(method, loss)
+            loss = averaged(method, chunks.backward(method, views, key, step))
             method.after_backward(Progress(step, total))
             norm = clip_gradient(method, options.clip_norm)
             skip_update(optimizer, guard.watch(step, on_host, loss, norm))
@@ -192,9 +196,14 @@ def _check_batch(method: Method, loader: Loader, options: TrainingOptions) -> No
 
 
 def _diagnostics(
-    watched: Batch | None, make_views: ViewGenerator, frontend: Frontend, rng: Rng
+    watched: Batch | None,
+    probed: Batch | None,
+    make_views: ViewGenerator,
+    frontend: Frontend,
+    rng: Rng,
 ) -> Diagnostics | None:
     if watched is None or len(watched) < 2:
         return None
     with torch.no_grad():
-        return Diagnostics(make_views(watched.to(rng.device), frontend, rng)[:2])
+        probe = None if probed is None else Probe(frontend(probed.to(rng.device)))
+        return Diagnostics(make_views(watched.to(rng.device), frontend, rng)[:2], probe)

@@ -60,8 +60,9 @@ class TrainingOptions:
     """Steps between records of metrics; only then are losses read from the device."""
     checkpoint_every: Annotated[int, Ge(1)] = 200
     """Steps between checkpoints."""
-    diagnose_every: Annotated[int, Ge(0)] = 200
-    """Steps between checks for collapse; 0 = none."""
+    diagnose_every: Annotated[int, Ge(0)] = 100
+    """Steps between diagnostics: signs of collapse and, where the validation records have labels,
+    how well they can be told; 0 = none."""
 
     def __post_init__(self) -> None:
         faults = []

@@ -13,8 +13,9 @@ from seqcl.files import atomic_write
 
 __all__ = ["JsonlSink", "LogRecord", "Sink", "TensorBoardSink"]
 
-LogRecord = Mapping[str, float | int]
-"""One flat record of a log step; `step` counts optimizer steps done."""
+LogRecord = Mapping[str, float | int | list[int]]
+"""One flat record of a log step; `step` counts optimizer steps done, a list is a histogram of
+cosines (`seqcl.training.diagnostics`)."""
 
 
 class Sink(Protocol):
@@ -53,8 +54,11 @@ class JsonlSink:
 
         JSON knows no NaN: a part of the loss that is not finite is written as null.
         """
-        finite = {name: value if isfinite(value) else None for name, value in record.items()}
-        self._guarded(lambda: self._append(json.dumps(finite)))
+        known = {
+            name: value if isinstance(value, list) or isfinite(value) else None
+            for name, value in record.items()
+        }
+        self._guarded(lambda: self._append(json.dumps(known)))
 
     def on_note(self, text: str) -> None:
         """Notes are for people; the file holds numbers."""
@@ -82,7 +86,7 @@ class JsonlSink:
 
 
 class TensorBoardSink:
-    """Writes every number of a record as a scalar; needs ``pip install 'seqcl[track]'``."""
+    """Writes numbers as scalars, lists as histograms; needs ``pip install 'seqcl[track]'``."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -99,9 +103,12 @@ class TensorBoardSink:
 
     def on_log(self, record: LogRecord) -> None:
         """Write each number under its name."""
+        step = record["step"]
         for name, value in record.items():
-            if name != "step":
-                self._writer.add_scalar(name, value, int(record["step"]))
+            if isinstance(value, list):
+                self._writer.add_histogram_raw(name, **_histogram(value), global_step=step)
+            elif name != "step":
+                self._writer.add_scalar(name, value, step)
 
     def on_note(self, text: str) -> None:
         """Write a remark as text."""
@@ -111,6 +118,21 @@ class TensorBoardSink:
         """Close the log."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _histogram(counts: list[int]) -> dict[str, Any]:
+    """Return counts in equal steps from -1 to 1 as TensorBoard takes them."""
+    width = 2 / len(counts)
+    middles = [-1 + width * (place + 0.5) for place in range(len(counts))]
+    return {
+        "min": -1.0,
+        "max": 1.0,
+        "num": sum(counts),
+        "sum": sum(n * x for n, x in zip(counts, middles, strict=True)),
+        "sum_squares": sum(n * x * x for n, x in zip(counts, middles, strict=True)),
+        "bucket_limits": [x + width / 2 for x in middles],
+        "bucket_counts": counts,
+    }
 
 
 def _step(line: str) -> float:

@@ -12,6 +12,7 @@ from seqcl.batch import Batch
 from seqcl.methods.base import Loss, Method
 from seqcl.training.gradcache import chunked_backward
 from seqcl.training.seeding import seed_torch
+from seqcl.training.shortage import together
 
 __all__ = ["backward", "clip_gradient", "weights_finite"]
 
@@ -71,7 +72,8 @@ def _part_backward(
 ) -> Loss:
     """Add a share of the gradient of one part; what it returns keeps no activations alive."""
     seed_torch(*key, device=views[0].values.device)
-    loss: Loss = method(views)
+    method.check(views)
+    loss = method.objective(together(lambda: method.encode(views)))
     torch.autograd.backward([loss.total * share])
     return loss.detached()
 

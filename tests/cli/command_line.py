@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from forked import CONTEXT
+
 SMALL = ("--set", "encoder.widths=[8,8]", "--set", "training.batch_size=8")
 """An encoder and batches that cost nothing."""
-
-_IMPORTED = ["seqcl.run", "seqcl.run.reporting", "seqcl.run.inspecting", "seqcl.run.picturing",
-             "seqcl.run.checkup", "seqcl.modalities.sequence.aeon", "seqcl.methods.simclr",
-             "seqcl.encoders.conv1d", "seqcl.evaluation.linear", "aeon.transformations.collection",
-             "seqcl.evaluation.clustering"]  # fmt: skip
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(_IMPORTED)
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,7 @@ def run_command(arguments: tuple[str, ...], folder: Path) -> Done:
     """Run ``seqcl ARGUMENTS`` in `folder`, in a new process."""
     os.environ["OMP_NUM_THREADS"] = "1"  # before the server starts, which keeps it
     printed = [folder / f".{name}" for name in ("stdout", "stderr")]
-    process = _CONTEXT.Process(target=_child, args=(arguments, folder, printed))
+    process = CONTEXT.Process(target=_child, args=(arguments, folder, printed))
     process.start()
     process.join()
     assert process.exitcode is not None

@@ -12,6 +12,7 @@ from command_line import SMALL, Seqcl, run_command
 
 import seqcl as library
 from seqcl.errors import UsageError
+from seqcl.run import Settings, pretrain
 from seqcl.run.exporting import export
 
 
@@ -59,6 +60,57 @@ def test_onnx_gives_embeddings_and_probabilities(runs: Path, seqcl: Seqcl, tmp_p
         np.testing.assert_allclose(embedded, run.embed(values, device="cpu"), atol=1e-5)
         found = run.predict(values, device="cpu").probabilities
         np.testing.assert_allclose(shares, found, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def gaps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write series that end early, that miss a step in every channel, and one channel a while."""
+    values = 3 + np.random.default_rng(2).normal(size=(9, 2, 20)).astype(np.float32)
+    values[0, :, 14:] = values[1, :, 7] = values[2, 0, 3:9] = values[3, 1] = np.nan
+    values[4, :, :2] = values[5, 0, 18:] = np.nan
+    path = tmp_path_factory.mktemp("gaps") / "gaps.npz"
+    np.savez(path, X=values)
+    return path
+
+
+RECURRENT = ("encoder=rnn", "encoder.width=6", "encoder.local_dim=5")
+GRAPHS = {
+    "gru, held gaps": (*RECURRENT, "encoder.layers=2", "data.missing=hold"),
+    "lstm, indicators": (*RECURRENT, "encoder.cell=lstm", "data.missing=indicator"),
+    "resnet1d": ("encoder=resnet1d", "encoder.widths=[4,4]", "encoder.stride=2"),
+}
+
+
+@pytest.mark.parametrize("sets", GRAPHS.values(), ids=GRAPHS)
+def test_onnx_gives_what_the_run_gives_for_gaps_and_padding_of_any_length(
+    sets: tuple[str, ...], gaps: Path, tmp_path: Path
+) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    overrides = (*sets, "training.steps=1", "training.batch_size=4", "training.diagnose_every=0")
+    settings = Settings(sources=(str(gaps),), overrides=overrides, device="cpu")
+    pretrain("series", settings, tmp_path / "run")
+    run = library.load(tmp_path / "run")
+    made = export(run, "onnx", tmp_path / "m.onnx")
+    assert made.any_length
+    assert made.gaps
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    values = np.load(gaps)["X"]
+    for given in (values, np.concatenate((values[5:], values[:4]), axis=2)):
+        (embedded,) = session.run(None, {"values": given})
+        np.testing.assert_allclose(embedded, run.embed(given, device="cpu"), atol=1e-5)
+
+
+def test_an_image_encoder_is_one_graph(tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    images = np.random.default_rng(0).random((8, 3, 9, 12)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", X=images)
+    overrides = ("encoder.width=4", "training.steps=1", "training.batch_size=4")
+    settings = Settings(sources=(str(tmp_path / "x.npz"),), overrides=overrides, device="cpu")
+    pretrain("image-simclr", settings, tmp_path / "run")
+    run = library.load(tmp_path / "run")
+    export(run, "onnx", tmp_path / "m.onnx")
+    (embedded,) = runtime.InferenceSession(tmp_path / "m.onnx").run(None, {"values": images[:5]})
+    np.testing.assert_allclose(embedded, run.embed(images[:5], device="cpu"), atol=1e-5)
 
 
 def test_an_encoder_that_cannot_be_traced_says_so(seqcl: Seqcl, runs: Path) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from forked import in_processes
 from torch import Tensor, distributed
-from torch import multiprocessing as mp
 
 from seqcl.distributed import gather_rows
 from seqcl.embeddings.spectral import Spectral
@@ -48,7 +48,7 @@ def found(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[tuple[dict[tuple[bool, bool], Tensor], Tensor]]:
     folder = tmp_path_factory.mktemp("processes")
-    mp.spawn(work, (2, str(folder)), nprocs=2)
+    in_processes(2, work, 2, str(folder))
     return [torch.load(folder / f"{number}.pt") for number in range(2)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from seqcl.metrics.collapse import alignment, rankme, relative_std, uniformity
+from seqcl.metrics.collapse import alignment, pair_cosines, rankme, relative_std, uniformity
 
 rng = np.random.default_rng(0)
 EQUAL = np.tile(rng.normal(size=16), (40, 1))
@@ -88,7 +88,23 @@ def test_wrong_values_are_told(metric: Callable[[np.ndarray], float]) -> None:
         metric(np.array([[1.0, math.nan], [1.0, 2.0]]))
 
 
+def test_cosines_are_of_both_views_of_a_record_and_of_two_records() -> None:
+    a, b = NOISE[:5], NOISE[5:10]
+    positives, negatives = pair_cosines(a, b)
+
+    def cosine(x: np.ndarray, y: np.ndarray) -> float:
+        return sum(x * y) / math.sqrt(sum(x * x) * sum(y * y))
+
+    expected = [[cosine(x, y) for y in b] for x in a]
+    np.testing.assert_allclose(positives, np.diagonal(expected), atol=1e-14)
+    others = [expected[m][n] for m in range(5) for n in range(5) if m != n]
+    np.testing.assert_allclose(negatives, others, atol=1e-14)
+    assert pair_cosines(BASIS, BASIS)[1] == pytest.approx(0, abs=1e-12)
+
+
 def test_views_of_different_shapes_are_told() -> None:
     message = r"alignment: a is \(3, 2\) and b is \(4, 2\); both need the same shape"
     with pytest.raises(ValueError, match=message):
         alignment(np.ones((3, 2)), np.ones((4, 2)))
+    with pytest.raises(ValueError, match=r"pair_cosines: a is \(3, 2\), b is \(4, 2\)"):
+        pair_cosines(np.ones((3, 2)), np.ones((4, 2)))

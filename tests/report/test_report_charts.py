@@ -4,9 +4,10 @@ import torch
 
 from seqcl.batch import Batch, Encoded
 from seqcl.report import Chart, Line
-from seqcl.report.charts import chart_payload, curve_charts
+from seqcl.report.charts import chart_payload, cosine_chart, curve_charts
 from seqcl.report.figures import chart_figure
 from seqcl.training.diagnostics import Diagnostics
+from seqcl.training.probe import Probe
 
 
 class Unchanging(torch.nn.Module):
@@ -58,8 +59,38 @@ def test_a_logarithmic_axis_needs_positive_places() -> None:
 
 def test_every_measure_of_the_diagnostics_is_explained() -> None:
     method = Unchanging()
-    views = (Batch(torch.randn(8, 4, 1), torch.arange(8)),) * 2
-    for name in Diagnostics(views).measure(method):  # type: ignore[arg-type]
-        line = Line(name=name, x=[0], y=[1.0])
-        framed = chart_figure(Chart(title=name, x_label="step", lines=(line,)), 0)
-        assert "</output><small>" in framed, name
+    views = (Batch(torch.randn(8, 4, 1), torch.arange(8), labels=torch.arange(8) % 2),) * 2
+    watching = Diagnostics(views, Probe(views[0]))
+    measured = watching.measure(method)  # type: ignore[arg-type]
+    charts = curve_charts([{"step": 0, **measured}])
+    assert len(charts) == len(measured) - 2  # histograms are no curves
+    for chart in charts:
+        assert "</output><small>" in chart_figure(chart, 0), chart.title
+
+
+def test_cosines_are_drawn_as_shares_of_the_first_and_the_last_record() -> None:
+    empty = [0] * 20
+    apart = [*empty, 2, 6, 0, 0, 0]
+    records = [
+        {"step": 0, "positive_cosines": [*empty, 0, 4, 0, 0, 0], "negative_cosines": apart},
+        {"step": 5, "loss": 1.0},
+        {"step": 9, "positive_cosines": [*empty, 0, 0, 0, 1, 3], "negative_cosines": apart},
+    ]
+    chart = cosine_chart(records)
+    assert chart is not None
+    names = [f"{kind}, step {step}" for kind in ("positives", "negatives") for step in (0, 9)]
+    assert [line.name for line in chart.lines] == names
+    assert chart.lines[0].x == pytest.approx([0.56, 0.64, 0.72, 0.80, 0.88, 0.96])
+    assert [list(line.y) for line in chart.lines] == [
+        [0, 0, 1, 0, 0, 0],
+        [0, 0, 0, 0, 0.25, 0.75],
+        [0, 0.25, 0.75, 0, 0, 0],
+        [0, 0.25, 0.75, 0, 0, 0],
+    ]
+
+
+def test_one_measurement_is_drawn_once_and_none_not_at_all() -> None:
+    assert cosine_chart([{"step": 1, "loss": 2.0}]) is None
+    chart = cosine_chart([{"step": 0, "positive_cosines": [1, 1], "negative_cosines": [2, 0]}])
+    assert chart is not None
+    assert [line.name for line in chart.lines] == ["positives, step 0", "negatives, step 0"]

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import run_command
+from forked import in_processes
 from safetensors.torch import load_file
 from torch import Tensor
 
+from seqcl.cli.main import cli
+from seqcl.run.launching import launched
+
 RECORDS, BATCH = 48, 12
-SCRIPT = Path(__file__).parent / "commands_in_ranks.py"
 TINY = ("encoder.tcn.width=6", "encoder.tcn.depth=2", f"training.batch_size={BATCH}")
 CASES: dict[str, tuple[str, tuple[str, ...]]] = {
     "simclr": ("series", ()),
@@ -35,7 +40,25 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def torchrun(world: int, *arguments: str) -> list[str]:
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(world))
-    return [sys.executable, *(launcher if world > 1 else ()), *arguments]
+    return [sys.executable, *launcher, *arguments]
+
+
+def in_ranks(world: int, commands: list[list[str]], *, double: bool = False) -> None:
+    """Run commands in one process group; a fork of what torchrun starts, which costs an import."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    in_processes(world, work, world, port, commands, double)
+
+
+def work(number: int, world: int, port: int, commands: list[list[str]], double: bool) -> None:
+    place = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": world,
+             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # fmt: skip
+    os.environ.update({name: str(value) for name, value in place.items()})
+    torch.set_default_dtype(torch.float64 if double else torch.float32)
+    with launched():
+        for arguments in commands:
+            assert cli.main(arguments, standalone_mode=False) == 0
 
 
 def pretrain(out: Path, data: Path, preset: str, options: tuple[str, ...], *more: str) -> list[str]:
@@ -70,7 +93,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, series: Path) -> Models:
                      "--set", "training.steps=4")
             for name, (preset, own) in CASES.items()
         ]  # fmt: skip
-        subprocess.run(torchrun(world, str(SCRIPT), json.dumps(commands)), check=True)
+        in_ranks(world, commands, double=True)
         found[world] = {name: load_file(folder / name / "model.safetensors") for name in CASES}
     return found
 
@@ -172,7 +195,7 @@ def test_a_signal_to_one_stops_all_and_resuming_gives_the_same_bits(
     newest = max(path.name for path in (out / "checkpoints").iterdir())
     assert newest == f"step-{int(stopped[0]):08d}"
     command = pretrain(out, series, "series", SMALL, "--resume")
-    subprocess.run(torchrun(2, "-m", "seqcl", *command), check=True)
+    in_ranks(2, [command])
     one, other = (load_file(path / "model.safetensors") for path in (out, finished[0]))
     assert all(torch.equal(one[key], other[key]) for key in one)
 
@@ -185,9 +208,8 @@ def test_a_dead_process_ends_the_others_and_another_number_may_resume(
     assert "seqcl: another of the 2 processes ended" in printed or "SIGTERM" in printed
     out = tmp_path / "run"
     command = pretrain(out, series, "series", SMALL, "--resume")
-    done = subprocess.run(
-        torchrun(1, "-m", "seqcl", *command), check=True, stderr=subprocess.PIPE, text=True
-    )
+    done = run_command(tuple(command), tmp_path)
+    assert done.returncode == 0, done.stderr
     assert "resumed after step" in done.stderr
     assert "world_size was 2 and is now 1" in done.stderr
     assert json.loads((out / "manifest.json").read_text())["world_size"] == 1

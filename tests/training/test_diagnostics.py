@@ -1,11 +1,12 @@
+import numpy as np
 import pytest
 import torch
 from toy_training import CHANNELS, Collecting, Toy, same_bits
 
-from seqcl.metrics.collapse import alignment, rankme, relative_std, uniformity
+from seqcl.metrics.collapse import alignment, pair_cosines, rankme, relative_std, uniformity
 from seqcl.rng import Rng
-from seqcl.training import diagnostics
-from seqcl.training.diagnostics import Diagnostics, Movement
+from seqcl.training import probe
+from seqcl.training.diagnostics import BINS, Diagnostics, Movement
 from seqcl.views.frontend import IdentityFrontend
 
 
@@ -24,12 +25,20 @@ def test_measures_are_those_of_the_metrics_on_eval_embeddings(toy, views):
     toy.method.eval()
     with torch.no_grad():
         a, b = (toy.method.encoder(view).pooled.numpy() for view in views)
+    positives, negatives = pair_cosines(a, b)
+    parts = {"positive": positives, "negative": negatives}
+    middles = np.linspace(-1, 1, 2 * BINS + 1)[1::2]
+    for name, part in parts.items():
+        counts = measured.pop(f"{name}_cosines")
+        assert sum(counts) == len(part)
+        assert np.average(middles, weights=counts) == pytest.approx(part.mean(), abs=1 / BINS)
     assert measured == pytest.approx(
         {
             "relative_std": relative_std(a),
             "rankme": rankme(a),
             "alignment": alignment(a, b),
             "uniformity": uniformity(a),
+            **{f"{name}_cosine": part.mean() for name, part in parts.items()},
         },
         rel=1e-5,  # both views share a call here, which changes the last bits
     )
@@ -103,9 +112,18 @@ def test_the_watched_views_are_encoded_in_slices_that_change_nothing(toy, views,
 
     monkeypatch.setattr(toy.method, "encode", counted)
     whole = Diagnostics(views).measure(toy.method)
-    monkeypatch.setattr(diagnostics, "_AT_ONCE", 5)
+    monkeypatch.setattr(probe, "_AT_ONCE", 5)
     sizes.clear()
     sliced = Diagnostics(views).measure(toy.method)
     assert max(sizes) == 5
     assert sum(sizes) == len(views[0])
-    assert sliced == pytest.approx(whole, rel=1e-5)  # small batches change the last bits
+    for name, value in sliced.items():
+        if not isinstance(value, list):
+            assert value == pytest.approx(whole[name], rel=1e-5)  # small batches: the last bits
+
+
+def test_views_that_are_equal_have_a_cosine_of_one_with_each_other(toy, views):
+    measured = Diagnostics((views[0], views[0])).measure(toy.method)
+    count = len(views[0])
+    assert measured["positive_cosines"] == [0] * (BINS - 1) + [count]
+    assert sum(measured["negative_cosines"]) == count * (count - 1)

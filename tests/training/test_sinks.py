@@ -57,9 +57,22 @@ def test_tensorboard_gets_every_number_of_a_record(tmp_path):
     )
     sink = TensorBoardSink(tmp_path)
     sink.on_start(10, 0)
-    sink.on_log({"step": 5, "loss": 0.5, "lr": 0.25})
+    sink.on_log({"step": 5, "loss": 0.5, "lr": 0.25, "positive_cosines": [1, 0, 0, 3]})
     sink.on_note("a remark")
     sink.on_end()
     events = reader.EventAccumulator(str(tmp_path)).Reload()
     assert events.Scalars("loss")[0].step == 5
     assert events.Scalars("lr")[0].value == 0.25
+    (histogram,) = events.Histograms("positive_cosines")
+    assert histogram.step == 5
+    value = histogram.histogram_value
+    assert (value.min, value.max, value.num, value.sum) == (-1, 1, 4, 1.5)
+    assert list(value.bucket_limit) == [-0.5, 0, 0.5, 1]
+    assert list(value.bucket) == [1, 0, 0, 3]
+
+
+def test_histograms_are_lists_in_the_log(tmp_path):
+    sink = JsonlSink(tmp_path / "metrics.jsonl")
+    sink.on_start(1, 0)
+    sink.on_log({"step": 1, "positive_cosines": [0, 2]})
+    assert lines(sink.path) == [{"step": 1, "positive_cosines": [0, 2]}]

@@ -53,7 +53,9 @@ def test_sinks_are_told_start_log_and_end_in_order():
     Toy().train(sinks=[sink])
     assert sink.events == [("start", 12, 0), ("end",)]
     assert [record["step"] for record in sink.records] == [0, 1, 4, 8, 12]
-    assert sink.records[0].keys() == {"step", "relative_std", "rankme", "alignment", "uniformity"}
+    cosines = {f"{kind}_cosine{s}" for kind in ("positive", "negative") for s in ("", "s")}
+    collapse = {"relative_std", "rankme", "alignment", "uniformity"}
+    assert sink.records[0].keys() == {"step"} | collapse | cosines
     last = sink.records[-1]
     assert {"epoch", "loss", "contrast", "away", "grad_norm", "lr", "records_per_s"} <= last.keys()
     assert {"data_s", "views_s", "step_s", "other_s"} <= last.keys()

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked import in_processes
 from torch import distributed
-from torch import multiprocessing as mp
-from toy_training import CHANNELS, RECORDS, STEPS, Collecting, Toy
+from toy_training import CHANNELS, RECORDS, STEPS, Collecting, Toy, same_bits
 
 from seqcl.distributed import from_first, largest, rank
 from seqcl.errors import DataError, SeqclError, UsageError
@@ -65,6 +65,20 @@ def work(number: int, folder: str) -> None:
     late = None if rank() else 1e-9
     found["late"] = outcome(lambda: toy().train(max_minutes=late))
 
+    class Cramped(SimCLR):
+        def encode(self, views: Any) -> Any:
+            if rank() and torch.is_grad_enabled() and len(views[0]) > 2:
+                raise torch.OutOfMemoryError
+            return super().encode(views)
+
+    states, notes = [], []
+    for method, chunk in ((Cramped, None), (SimCLR, 2)):
+        trained, sink = Toy(method=method), Collecting()
+        trained.train(chunk=chunk, sinks=[sink])
+        states.append(trained.state())
+        notes.append(sink.notes)
+    found["cramped"] = same_bits(*states), notes[0]
+
     class Broken(SimCLR):
         def after_backward(self, progress: Any) -> None:
             if rank() and progress.step == 2:
@@ -81,7 +95,7 @@ def work(number: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder: Path = tmp_path_factory.mktemp("ranks")
-    mp.spawn(work, (str(folder),), nprocs=2)
+    in_processes(2, work, str(folder))
     return [torch.load(folder / f"{number}.pt") for number in range(2)]
 
 
@@ -105,6 +119,15 @@ def test_a_loss_that_is_not_finite_on_one_stops_both_with_all_records(
 def test_the_time_of_one_stops_both_and_one_tells(found: list[dict[str, Any]]) -> None:
     assert [own["late"] for own in found] == [("max_minutes", "")] * 2
     assert found[1]["told"] == 0 < found[0]["told"]
+
+
+def test_all_chunk_where_one_is_short_of_memory(found: list[dict[str, Any]]) -> None:
+    (same, told), (other, quiet) = (own["cramped"] for own in found)
+    assert same
+    assert other
+    assert quiet == []
+    (note,) = told
+    assert "step 1: out of memory with 4 records at once" in note
 
 
 def test_an_error_of_one_ends_the_other(found: list[dict[str, Any]]) -> None:

@@ -122,13 +122,15 @@ class Toy:
         self.watched = collate_rows(self.dataset, range(len(self.dataset)), collate)
         self.seed = seed
 
-    def train(self, *, sinks=(), folder=None, resume=False, max_minutes=None, **options):
+    def train(
+        self, *, sinks=(), folder=None, resume=False, max_minutes=None, probed=None, **options
+    ):
         defaults = {"steps": 12, "batch_size": BATCH, "log_every": 4, "checkpoint_every": 4}
         return train(
             self.method, self.views, IdentityFrontend(CHANNELS), self.loader,
             TrainingOptions(**{**defaults, **options}),
             seed=self.seed, folder=folder, sinks=sinks, resume=resume,
-            max_minutes=max_minutes, watched=self.watched,
+            max_minutes=max_minutes, watched=self.watched, probed=probed,
         )  # fmt: skip
 
     def state(self):
