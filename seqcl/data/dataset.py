@@ -149,9 +149,9 @@ class Dataset:
         return self._windows.window is not None
 
     @property
-    def recording_lengths(self) -> Ints:
-        """(R,) steps of the recordings that `spans` refers to."""
-        return self._recordings.lengths
+    def recordings(self) -> Recordings:
+        """The recordings that `spans` refers to."""
+        return self._recordings
 
     @property
     def fingerprint(self) -> str:
@@ -180,18 +180,24 @@ class Dataset:
     def record(self, row: int) -> Record:
         """Return one record; raises IndexError beyond the last."""
         span = self._windows.locate(self._places([row]))
-        recording, start = int(span.recording[0]), int(span.start[0])
-        record = self._values.record(recording, start, start + int(span.length[0]))
+        start, length = int(span.start[0]), int(span.length[0])
+        found = self.excerpt(int(span.recording[0]), start, start + length)
+        return replace(found, id=self.ids[row], label=self.labels[row], group=self.groups[row])
+
+    def excerpt(self, recording: int, start: int, stop: int) -> Record:
+        """Return steps `start` to `stop` of a recording that `spans` refers to."""
+        known = self._recordings
+        record = self._values.record(recording, start, stop)
         values = record.values
         return replace(
             record,
             values=values if self.size is None else values.reshape(len(values), *self.size),
-            id=self.ids[row],
-            label=self.labels[row],
-            group=self.groups[row],
-            pair=self._recordings.pair(recording),
+            id=known.ids[recording],
+            label=known.label(recording),
+            group=known.group(recording),
+            pair=known.pair(recording),
             channels=self.channels,
-            rate_hz=self._recordings.rate(recording),
+            rate_hz=known.rate(recording),
             start=start,
         )
 
@@ -232,10 +238,6 @@ class Dataset:
         for first in range(0, len(pieces), at_once):
             part = pieces[first : first + at_once]
             yield part, self._values.read(part)
-
-    def recording_id(self, recording: int) -> str:
-        """Return the id of a recording that `spans` refers to."""
-        return self._recordings.ids[recording]
 
     def subset(self, rows: Sequence[int] | Ints) -> Dataset:
         """Return the dataset of some rows; classes and their codes stay."""
