@@ -57,7 +57,7 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, what: str = "run") -> Iterator[None]:
     """Hold `folder`/lock for this process; raises LockedError where another one holds it."""
     path = folder / "lock"
     with path.open("a+") as file:
@@ -67,7 +67,8 @@ def locked(folder: Path) -> Iterator[None]:
             file.seek(0)
             owner = file.read().strip() or "unknown"
             raise LockedError(
-                f"{folder}: process {owner} is writing this run; wait for it, or take another --out"
+                f"{folder}: process {owner} is writing this {what}; wait for it, or take another "
+                "--out"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
