@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from seqcl.errors import LockedError
+from seqcl.errors import ArtefactError, LockedError
 
-__all__ = ["atomic_write", "fsync_folder", "locked", "sha256", "sweep"]
+__all__ = ["atomic_write", "check_sha256", "fsync_folder", "locked", "sha256", "sweep"]
 
 _TEMPORARY = ".tmp"
 
@@ -54,6 +54,17 @@ def sha256(path: Path) -> str:
     """Return the hex digest of a file, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sha256(path: Path, expected: str | None, remedy: str) -> None:
+    """Raise ArtefactError where a file is not the one whose digest was noted."""
+    if not path.is_file():
+        raise ArtefactError(f"{path}: is missing; restore it or {remedy}")
+    if sha256(path) != expected:
+        raise ArtefactError(
+            f"{path}: its sha256 is not the one that was noted; the file was changed or damaged, "
+            f"restore it or {remedy}"
+        )
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,41 +18,18 @@ from seqcl.data.compact import Mapped
 from seqcl.data.options import DataOptions, Missing
 from seqcl.data.reader import default_channels
 from seqcl.data.recordings import Recordings
+from seqcl.data.rows import Rows
 from seqcl.data.source import Skipped
 from seqcl.data.values import FileValues, Values
 from seqcl.data.windows import Span, Windows
 
-__all__ = ["Dataset", "Rows", "dataset_from_arrays", "open_dataset"]
+__all__ = ["Dataset", "dataset_from_arrays", "open_dataset"]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 _PIECE_STEPS = 4_096
 _PIECE_VALUES = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Some rows of a dataset, B of them, as arrays."""
-
-    values: Floats
-    """(B, C, longest); NaN = missing, or beyond the row's length. The pixels of an image are in
-    row-major order."""
-    lengths: Ints
-    """(B,) steps."""
-    start: Ints | None
-    """(B,) first step in the recording; None where rows are whole recordings."""
-    labels: Ints | None
-    """(B,) places in `Dataset.classes`, -1 = unknown; None where no record has a label."""
-    groups: Ints | None
-    """(B,) group numbers; a recording without a group has one of its own; None where rows are
-    whole recordings and none has a group."""
-    pairs: Ints | None = None
-    """(B,) pair numbers, as in `Batch.pairs`; None where no record has a mark."""
-    size: Size | None = None
-    """Height and width of the images; None = series."""
-    recordings: Ints | None = None
-    """(B,) number of the recording that the row is a window of; None as for `start`."""
 
 
 class Dataset:
@@ -257,6 +234,17 @@ class Dataset:
         part.channels = tuple(channels)
         if not np.array_equal(places, np.arange(len(self.channels))):
             part._values = self._values.select(places)
+        return part
+
+    def windowed(self, window: int, hop: int) -> Dataset:
+        """Return the windows of these recordings, labelled as they are.
+
+        Raises ValueError where a recording is shorter than a window.
+        """
+        part = copy(self)
+        part._windows = Windows(self._recordings.lengths, window, hop)
+        part._rows = part._window_labels = None
+        part.classes = self._recordings.classes
         return part
 
     def _all(self) -> Ints:
