@@ -107,20 +107,29 @@ def _diagonal(
 ) -> Doubles:
     """Return the mean cosine along the diagonal for each offset of the grid.
 
-    A window that would lie more than a hop beyond the entries counts 0.
+    Each entry (row of `similarity`) that the query covers, half a hop more at its ends, is
+    compared with the query's windows around its own place. Where fewer entries are covered than
+    the query is long, the rest count 0.
     """
-    total = np.zeros(len(grid))
-    for number, start in enumerate(starts.tolist()):
-        at = grid + start
-        inside = (at >= places[0] - hop) & (at <= places[-1] + hop)
-        total += np.where(inside, np.interp(at, places, similarity[:, number]), 0.0)
-    return total / len(starts)
+    total, count = np.zeros(len(grid)), np.zeros(len(grid))
+    windows = starts.astype(np.float64)
+    for place, row in zip(places.tolist(), similarity, strict=True):
+        at = place - grid  # where the entry would lie in the query
+        inside = (at >= -hop / 2) & (at <= windows[-1] + hop / 2)
+        total += np.where(inside, np.interp(at, windows, row), 0.0)
+        count += inside
+    mean: Doubles = total / np.maximum(count, max(1.0, windows[-1] / hop))
+    return mean
 
 
 def _peak(grid: Doubles, sums: Doubles, best: int) -> float:
-    """Return the top of the parabola through the best place and its neighbours."""
-    if not 0 < best < len(grid) - 1:
-        return float(grid[best])
+    """Return the top of the parabola through the best place and its neighbours.
+
+    Where several places are equally good, as those of a query of one window, the middle one.
+    """
+    equal = np.flatnonzero(sums >= sums[best] - 1e-12)
+    if len(equal) > 1 or not 0 < best < len(grid) - 1:
+        return float(grid[equal].mean())
     left, middle, right = sums[best - 1 : best + 2].tolist()
     bend = left - 2 * middle + right
     shift = 0.5 * (left - right) / bend if bend < 0 else 0.0

@@ -208,7 +208,7 @@ def open_parts(folder: Path, manifest: Manifest) -> tuple[Entries, Shards]:
 
 
 def query_hop(window: int | None, hop: int | None) -> int | None:
-    """Return the hop of the windows that a query is aligned by: some meet the index's in phase."""
+    """Return the hop of the windows that a query is aligned by, finer than that of the index."""
     if window is None or hop is None:
         return None
-    return max(1, min(hop // 2, window // 8))
+    return max(1, min(hop // 4, window // 8))

@@ -41,7 +41,7 @@ def test_recording_and_offset_are_found(smooth: Any, recording: int, first: int)
     ranker, series = smooth
     found = align(ranker, *cut(series[recording], first, 50))
     assert found[0].recording == recording
-    assert abs(found[0].start - first) <= HOP / 4  # between two entries it is interpolated
+    assert abs(found[0].start - first) <= HOP / 4  # half of what the query is cut by
     assert found[0].score > found[1].score
     assert len({one.recording for one in found}) == len(found)
 
