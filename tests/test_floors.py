@@ -27,7 +27,8 @@ HOMES = {
     "scipy": {"detection"},
     "aeon": {"modalities", "run"},
     "tensorboard": {"training"},
-    "faiss": {"retrieval"}, "fastapi": {"retrieval"}, "uvicorn": {"retrieval"},
+    "faiss": {"retrieval"}, "uvicorn": {"retrieval"},
+    "fastapi": {"retrieval"}, "starlette": {"retrieval"},
     "onnx": {"run"}, "onnxruntime": {"run"}, "onnxscript": {"run"},
 }  # fmt: skip
 TRAINING_ONLY = {"torch", "numpy", "pydantic", "annotated_types", "safetensors", "seqcl"}

@@ -26,6 +26,7 @@ _COMMANDS = (
     "search",
     "identify",
     "dedupe",
+    "serve",
     "export",
     "report",
     "views",

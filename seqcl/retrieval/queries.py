@@ -20,8 +20,8 @@ __all__ = ["Embedder", "Excerpt", "Query", "Source", "make_queries"]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
-Source = str | Path | npt.NDArray[np.floating]
-"""A file, folder or glob, or one recording as an array (C, T)."""
+Source = str | Path | npt.NDArray[np.floating] | Dataset
+"""A file, folder or glob, one recording as an array (C, T), or what `Embedder.open` gave."""
 
 _MOST_WINDOWS = 256
 
@@ -85,7 +85,9 @@ def make_queries(
         DataError: a query is shorter than a window of the index.
         UsageError: an excerpt that lies outside the recording.
     """
-    if isinstance(source, np.ndarray):
+    if isinstance(source, Dataset):
+        dataset = source
+    elif isinstance(source, np.ndarray):
         dataset = embedder.from_arrays([source])
     else:
         dataset = embedder.open(str(source))

@@ -73,7 +73,7 @@ class Searcher:
         """Find what is like each recording of a source.
 
         Args:
-            source: a file, folder or glob, or an array (C, T).
+            source: a file, folder or glob, an array (C, T), or an open dataset.
             k: matches at most.
             at: where an excerpt begins: seconds, or steps where the rate is not known.
             length: how long it is, in the same unit.
