@@ -25,6 +25,8 @@ SETTINGS = IndexSettings(run="none", window=16, hop=4)
 
 def plain(dataset: Dataset) -> np.ndarray:
     """Embed a window of 16 as its values, others repeated or cut: what a test can compute."""
+    if (dataset.lengths == 16).all():
+        return dataset.gather(np.arange(len(dataset))).values[:, 0]
     return np.stack([np.resize(dataset.record(row).values, 16) for row in range(len(dataset))])
 
 
