@@ -42,14 +42,16 @@ class NeighboursFacts:
     """Recall at 10 against exact search, measured when it was made; None = it is exact."""
 
 
-def need_faiss() -> Any:
-    """Import faiss; raises UsageError that says how to get it."""
+def need_faiss(cpu_threads: int | None = None) -> Any:
+    """Import faiss, to compute with so many threads; UsageError says how to get it."""
     try:
         import faiss
     except ImportError:
         raise UsageError(
             "an index needs faiss, which is not installed: pip install 'seqcl[search]'"
         ) from None
+    if cpu_threads is not None:
+        faiss.omp_set_num_threads(cpu_threads)
     return faiss
 
 

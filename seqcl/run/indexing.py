@@ -87,7 +87,7 @@ class ClipIndex(Searcher):
     ) -> ClipIndex:
         """Open an index; raises MissingInputError or ArtefactError."""
         folder = Path(path)
-        need_faiss()
+        need_faiss(cpu_threads)
         settings = Manifest.of_complete(folder).settings
         run = load(folder / _RUN)
         embedder = RunEmbedder(run, settings.overrides, device, cpu_threads=cpu_threads)
@@ -131,7 +131,7 @@ def index_sources(
         ArtefactError: the index is damaged.
         LockedError: another process is writing it.
     """
-    need_faiss()
+    need_faiss(cpu_threads)
     _check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "index"):
