@@ -40,5 +40,8 @@ def command(index: Path, queries: tuple[str, ...], **given: Any) -> None:
         return
     header = ("query", "recording", "start", "score", "lead", "confidence")
     print_table(header, [identified_row(one) for one in found])
-    if any(one.known is None for one in found):
+    learnt = opened.manifest.recognition
+    if learnt is None:
         note("note: this index could not learn to tell strangers; the best recording is shown")
+    else:
+        note(f"note: on its own recordings this index errs in {learnt['error']:.0%} of cases")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from seqcl.retrieval.ranking import Ranker
 
-__all__ = ["Alignment", "align"]
+__all__ = ["Aligned", "Alignment", "align"]
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -37,10 +37,18 @@ class Alignment:
     """Mean cosine of the query's windows with the entries along the diagonal."""
 
 
-def align(
-    ranker: Ranker, vectors: Floats, starts: Ints, allowed: Bools | None = None
-) -> list[Alignment]:
-    """Return the best alignment with each of a few recordings, best first.
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """The best alignment with each of a few recordings, best first."""
+
+    best: tuple[Alignment, ...]
+    floor: float
+    """Mean cosine of the farthest entries that were looked at: what lies in no alignment is no
+    nearer than that."""
+
+
+def align(ranker: Ranker, vectors: Floats, starts: Ints, allowed: Bools | None = None) -> Aligned:
+    """Return the best alignment with each of a few recordings.
 
     Args:
         ranker: the open index.
@@ -50,24 +58,26 @@ def align(
     """
     hop = ranker.entries.hop or 1
     found: dict[int, Alignment] = {}
-    for recording, offset in _votes(ranker, vectors, starts, allowed, hop):
+    places, floor = _votes(ranker, vectors, starts, allowed, hop)
+    for recording, offset in places:
         if recording not in found and len(found) == _RECORDINGS:
             continue
         best = _refined(ranker, recording, offset, vectors, starts, hop)
         if recording not in found or best.score > found[recording].score:
             found[recording] = best
-    return sorted(found.values(), key=lambda one: (-one.score, one.recording))
+    best_first = sorted(found.values(), key=lambda one: (-one.score, one.recording))
+    return Aligned(tuple(best_first), floor)
 
 
 def _votes(
     ranker: Ranker, vectors: Floats, starts: Ints, allowed: Bools | None, hop: int
-) -> list[tuple[int, float]]:
-    """Return (recording, offset) by falling sum of the cosines that speak for it."""
+) -> tuple[list[tuple[int, float]], float]:
+    """Return (recording, offset) by falling sum of cosines, and `Aligned.floor`."""
     k = min(_NEAREST, len(ranker.neighbours))
     scores, near = ranker.neighbours.search(vectors, k, allowed)
     window, place = np.nonzero(near >= 0)
     if not len(window):
-        return []
+        return [], 0.0
     ids = near[window, place]
     recording = ranker.entries.recording_of(ids)
     offset = ranker.entries.start_of(ids) - starts[window]
@@ -77,7 +87,8 @@ def _votes(
     unique, where = np.unique(keys, axis=0, return_inverse=True)
     total = np.bincount(where.reshape(-1), weights=np.tile(weight, 2))
     order = np.argsort(-total, kind="stable")[:_CANDIDATES]
-    return [(int(r), float((b + 1) * hop)) for r, b in unique[order].tolist()]
+    floor = float(np.where(near >= 0, scores, np.inf).min(axis=1).mean())
+    return [(int(r), float((b + 1) * hop)) for r, b in unique[order].tolist()], floor
 
 
 def _refined(

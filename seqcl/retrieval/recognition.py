@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.retrieval.alignment import Alignment, align
+from seqcl.retrieval.alignment import Aligned, align
 from seqcl.retrieval.ranking import Ranker
 
 __all__ = ["Changed", "Sample", "confidence", "equal_error", "evidence", "learn_recognition"]
@@ -44,16 +44,19 @@ Changed = Callable[[Ranker], Sequence[Sample]]
 """Makes changed queries of an index's own recordings."""
 
 
-def evidence(found: Sequence[Alignment], windows: int) -> tuple[float, float, float]:
+def evidence(found: Aligned, windows: int) -> tuple[float, float, float]:
     """Return what speaks for the best alignment: its score, its lead, the query's length.
 
     The lead is over the median of the other recordings' best, so that one near-duplicate in the
-    index does not make its original unknown.
+    index does not make its original unknown; where no other was near, over the farthest entries
+    that were looked at.
     """
-    if not found:
-        return 0.0, 0.0, float(np.log2(windows))
-    others = [one.score for one in found[1:]] or [0.0]
-    return found[0].score, found[0].score - float(np.median(others)), float(np.log2(windows))
+    size = float(np.log2(windows))
+    if not found.best:
+        return 0.0, 0.0, size
+    others = [one.score for one in found.best[1:]] or [found.floor]
+    score = found.best[0].score
+    return score, score - float(np.median(others)), size
 
 
 def learn_recognition(ranker: Ranker, samples: Sequence[Sample]) -> dict[str, Any] | None:
@@ -70,7 +73,8 @@ def learn_recognition(ranker: Ranker, samples: Sequence[Sample]) -> dict[str, An
         without[entries.ids_of(entries.source_of[entries.recording] == own)] = False
         for allowed in (None, without):
             found = align(ranker, sample.vectors, sample.starts, allowed)
-            is_right = bool(found) and int(entries.source_of[found[0].recording]) == own
+            best = found.best[0].recording if found.best else -1
+            is_right = best >= 0 and int(entries.source_of[best]) == own
             hits += is_right
             if allowed is not None or is_right:  # a wrong answer tells of neither case
                 facts.append(evidence(found, len(sample.starts)))

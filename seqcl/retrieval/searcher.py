@@ -162,9 +162,10 @@ class Searcher:
         learnt = self.manifest.recognition
         sure = confidence(learnt, facts)
         place = None
-        if found:
-            nearest = self._entry_at(found[0].recording, found[0].start)
-            place = self.place_of(nearest, max(0.0, found[0].start))
+        if found.best:
+            best = found.best[0]
+            nearest = self._entry_at(best.recording, best.start)
+            place = self.place_of(nearest, max(0.0, best.start))
         known = None if learnt is None or sure is None else sure >= learnt["threshold"]
         rounded = None if sure is None else round(sure, 4)
         return Identification(

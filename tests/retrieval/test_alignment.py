@@ -39,7 +39,7 @@ def cut(series: np.ndarray, first: int, steps: int, noise: float = 0.0) -> tuple
 @pytest.mark.parametrize(("recording", "first"), [(0, 0), (2, 40), (3, 61), (5, 150), (4, 103)])
 def test_recording_and_offset_are_found(smooth: Any, recording: int, first: int) -> None:
     ranker, series = smooth
-    found = align(ranker, *cut(series[recording], first, 50))
+    found = align(ranker, *cut(series[recording], first, 50)).best
     assert found[0].recording == recording
     assert abs(found[0].start - first) <= HOP / 4  # half of what the query is cut by
     assert found[0].score > found[1].score
@@ -48,7 +48,7 @@ def test_recording_and_offset_are_found(smooth: Any, recording: int, first: int)
 
 def test_they_are_found_in_noise(smooth: Any) -> None:
     ranker, series = smooth
-    found = align(ranker, *cut(series[2], 90, 60, noise=0.1))
+    found = align(ranker, *cut(series[2], 90, 60, noise=0.1)).best
     assert found[0].recording == 2
     assert abs(found[0].start - 90) <= HOP / 2
 
@@ -57,14 +57,14 @@ def test_what_may_not_be_found_is_not(smooth: Any) -> None:
     ranker, series = smooth
     allowed = np.ones(len(ranker.entries), dtype=bool)
     allowed[ranker.entries.ids_of(ranker.entries.recording == 2)] = False
-    assert 2 not in {one.recording for one in align(ranker, *cut(series[2], 40, 50), allowed)}
-    assert align(ranker, *cut(series[2], 40, 50), np.zeros(len(ranker.entries), bool)) == []
+    assert 2 not in {one.recording for one in align(ranker, *cut(series[2], 40, 50), allowed).best}
+    assert align(ranker, *cut(series[2], 40, 50), np.zeros(len(ranker.entries), bool)).best == ()
 
 
 def test_a_whole_recording_is_aligned_at_its_beginning(
     update: Callable[..., Any], clips: Path
 ) -> None:
     ranker, _ = update(clips, options=DataOptions())
-    found = align(ranker, ranker.shards.read(np.array([3])), np.zeros(1, np.int64))
+    found = align(ranker, ranker.shards.read(np.array([3])), np.zeros(1, np.int64)).best
     assert (found[0].recording, found[0].start) == (3, 0.0)
     assert found[0].score == pytest.approx(1, abs=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from seqcl.retrieval.alignment import Alignment
+from seqcl.retrieval.alignment import Aligned, Alignment
 from seqcl.retrieval.ranking import Ranker
 from seqcl.retrieval.recognition import (
     Sample,
@@ -19,10 +19,10 @@ from seqcl.retrieval.recognition import (
 
 
 def test_evidence_is_the_score_and_its_lead_over_the_median_of_the_others() -> None:
-    found = [Alignment(place, 0.0, score) for place, score in enumerate((0.9, 0.8, 0.3, 0.2))]
-    assert evidence(found, 8) == (0.9, pytest.approx(0.6), 3.0)
-    assert evidence(found[:1], 1) == (0.9, 0.9, 0.0)
-    assert evidence([], 2) == (0.0, 0.0, 1.0)
+    best = tuple(Alignment(place, 0.0, score) for place, score in enumerate((0.9, 0.8, 0.3, 0.2)))
+    assert evidence(Aligned(best, 0.1), 8) == (0.9, pytest.approx(0.6), 3.0)
+    assert evidence(Aligned(best[:1], 0.2), 1) == (0.9, pytest.approx(0.7), 0.0)
+    assert evidence(Aligned((), 0.0), 2) == (0.0, 0.0, 1.0)
 
 
 def test_weights_are_those_of_logistic_regression() -> None:
