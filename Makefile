@@ -37,6 +37,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/image_views.py --out benchmarks/results/image_views $(if $(SEQCL_DATA),--data $(SEQCL_DATA)/images)
 	$(BIN)/python benchmarks/ts2vec_loss.py --out benchmarks/results/ts2vec_loss
 	$(BIN)/python benchmarks/gradcache.py --out benchmarks/results/gradcache
+	$(BIN)/python benchmarks/search.py --out benchmarks/results/search
 	$(BIN)/python benchmarks/series.py --out benchmarks/results/series $(if $(SEQCL_DATA),--data $(SEQCL_DATA)/series)
 	$(BIN)/python benchmarks/series.py --preset series-instant --out benchmarks/results/series-instant \
 		$(if $(SEQCL_DATA),--data $(SEQCL_DATA)/series)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from seqcl.errors import LockedError
+from seqcl.errors import ArtefactError, LockedError
 
-__all__ = ["atomic_write", "fsync_folder", "locked", "sha256", "sweep"]
+__all__ = ["atomic_write", "check_sha256", "fsync_folder", "locked", "sha256", "sweep"]
 
 _TEMPORARY = ".tmp"
 
@@ -56,8 +56,19 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_sha256(path: Path, expected: str | None, remedy: str) -> None:
+    """Raise ArtefactError where a file is not the one whose digest was noted."""
+    if not path.is_file():
+        raise ArtefactError(f"{path}: is missing; restore it or {remedy}")
+    if sha256(path) != expected:
+        raise ArtefactError(
+            f"{path}: its sha256 is not the one that was noted; the file was changed or damaged, "
+            f"restore it or {remedy}"
+        )
+
+
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, what: str = "run") -> Iterator[None]:
     """Hold `folder`/lock for this process; raises LockedError where another one holds it."""
     path = folder / "lock"
     with path.open("a+") as file:
@@ -67,7 +78,8 @@ def locked(folder: Path) -> Iterator[None]:
             file.seek(0)
             owner = file.read().strip() or "unknown"
             raise LockedError(
-                f"{folder}: process {owner} is writing this run; wait for it, or take another --out"
+                f"{folder}: process {owner} is writing this {what}; wait for it, or take another "
+                "--out"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

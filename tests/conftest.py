@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
+from shutil import which
 
 import pytest
 import torch
 
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 EXPECTED = {
     "needs a CUDA device": 0 if torch.cuda.is_available() else 3,
     "may read everything (root)": 1 if os.geteuid() == 0 else 0,
     "torchvision": 0 if find_spec("torchvision") else 6,
     "onnxruntime": 0 if find_spec("onnxruntime") else 1,
+    "needs Chromium and playwright": 0
+    if any(map(which, _BROWSERS)) and find_spec("playwright")
+    else 1,
     "SEQCL_DATA": 0 if os.environ.get("SEQCL_DATA") else 17,
 }
 """Reason of a skip, and how many tests have it in a run of the whole suite on this machine."""

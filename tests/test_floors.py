@@ -14,7 +14,7 @@ FLOORS = {
     "views": 2, "encoders": 2, "heads": 2, "embeddings": 2, "data": 2,
     "methods": 3, "modalities": 3, "model": 3,
     "training": 4, "evaluation": 4,
-    "finetuning": 5, "detection": 5,
+    "finetuning": 5, "detection": 5, "retrieval": 5,
     "config": 6, "run": 6, "report": 6,
     "estimator": 7, "anomaly_detector": 7,
     "cli": 8, "__init__": 8, "__main__": 8,
@@ -27,6 +27,8 @@ HOMES = {
     "scipy": {"detection"},
     "aeon": {"modalities", "run"},
     "tensorboard": {"training"},
+    "faiss": {"retrieval"}, "uvicorn": {"retrieval"},
+    "fastapi": {"retrieval"}, "starlette": {"retrieval"},
     "onnx": {"run"}, "onnxruntime": {"run"}, "onnxscript": {"run"},
 }  # fmt: skip
 TRAINING_ONLY = {"torch", "numpy", "pydantic", "annotated_types", "safetensors", "seqcl"}

@@ -8,7 +8,16 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
-__all__ = ["data", "data_overrides", "device", "heavy", "run_folder"]
+__all__ = [
+    "data",
+    "data_overrides",
+    "device",
+    "excerpt",
+    "heavy",
+    "index_folder",
+    "queries",
+    "run_folder",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,3 +76,35 @@ def data_overrides(command: F) -> F:
         multiple=True,
         help="Change how the data is read, e.g. --set data.label=activity.",
     )(command)
+
+
+def index_folder(command: F) -> F:
+    """Add the argument INDEX."""
+    return click.argument("index", metavar="INDEX", type=click.Path(path_type=Path))(command)
+
+
+def queries(command: F) -> F:
+    """Add the arguments QUERY."""
+    return click.argument("queries", metavar="QUERY...", nargs=-1, required=True)(command)
+
+
+def excerpt(command: F) -> F:
+    """Add --at and --for."""
+    for option in (
+        click.option(
+            "--for",
+            "length",
+            metavar="S",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Length of the part: seconds, or steps. [default: to the end]",
+        ),
+        click.option(
+            "--at",
+            metavar="S",
+            type=click.FloatRange(min=0),
+            help="Look for a part of each query only, from here on: seconds, or steps where the "
+            "file tells no rate.",
+        ),
+    ):
+        command = option(command)
+    return command

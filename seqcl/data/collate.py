@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from seqcl.batch import Batch, Label, Record
-from seqcl.data.dataset import Dataset, Rows
+from seqcl.data.dataset import Dataset
 from seqcl.data.options import Missing
+from seqcl.data.rows import Rows
 from seqcl.data.scaler import Scaler
 
 __all__ = ["Collate", "collate_rows"]

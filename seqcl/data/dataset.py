@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,41 +18,18 @@ from seqcl.data.compact import Mapped
 from seqcl.data.options import DataOptions, Missing
 from seqcl.data.reader import default_channels
 from seqcl.data.recordings import Recordings
+from seqcl.data.rows import Rows
 from seqcl.data.source import Skipped
 from seqcl.data.values import FileValues, Values
 from seqcl.data.windows import Span, Windows
 
-__all__ = ["Dataset", "Rows", "dataset_from_arrays", "open_dataset"]
+__all__ = ["Dataset", "dataset_from_arrays", "open_dataset"]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 _PIECE_STEPS = 4_096
 _PIECE_VALUES = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Some rows of a dataset, B of them, as arrays."""
-
-    values: Floats
-    """(B, C, longest); NaN = missing, or beyond the row's length. The pixels of an image are in
-    row-major order."""
-    lengths: Ints
-    """(B,) steps."""
-    start: Ints | None
-    """(B,) first step in the recording; None where rows are whole recordings."""
-    labels: Ints | None
-    """(B,) places in `Dataset.classes`, -1 = unknown; None where no record has a label."""
-    groups: Ints | None
-    """(B,) group numbers; a recording without a group has one of its own; None where rows are
-    whole recordings and none has a group."""
-    pairs: Ints | None = None
-    """(B,) pair numbers, as in `Batch.pairs`; None where no record has a mark."""
-    size: Size | None = None
-    """Height and width of the images; None = series."""
-    recordings: Ints | None = None
-    """(B,) number of the recording that the row is a window of; None as for `start`."""
 
 
 class Dataset:
@@ -149,9 +126,9 @@ class Dataset:
         return self._windows.window is not None
 
     @property
-    def recording_lengths(self) -> Ints:
-        """(R,) steps of the recordings that `spans` refers to."""
-        return self._recordings.lengths
+    def recordings(self) -> Recordings:
+        """The recordings that `spans` refers to."""
+        return self._recordings
 
     @property
     def fingerprint(self) -> str:
@@ -180,18 +157,24 @@ class Dataset:
     def record(self, row: int) -> Record:
         """Return one record; raises IndexError beyond the last."""
         span = self._windows.locate(self._places([row]))
-        recording, start = int(span.recording[0]), int(span.start[0])
-        record = self._values.record(recording, start, start + int(span.length[0]))
+        start, length = int(span.start[0]), int(span.length[0])
+        found = self.excerpt(int(span.recording[0]), start, start + length)
+        return replace(found, id=self.ids[row], label=self.labels[row], group=self.groups[row])
+
+    def excerpt(self, recording: int, start: int, stop: int) -> Record:
+        """Return steps `start` to `stop` of a recording that `spans` refers to."""
+        known = self._recordings
+        record = self._values.record(recording, start, stop)
         values = record.values
         return replace(
             record,
             values=values if self.size is None else values.reshape(len(values), *self.size),
-            id=self.ids[row],
-            label=self.labels[row],
-            group=self.groups[row],
-            pair=self._recordings.pair(recording),
+            id=known.ids[recording],
+            label=known.label(recording),
+            group=known.group(recording),
+            pair=known.pair(recording),
             channels=self.channels,
-            rate_hz=self._recordings.rate(recording),
+            rate_hz=known.rate(recording),
             start=start,
         )
 
@@ -233,10 +216,6 @@ class Dataset:
             part = pieces[first : first + at_once]
             yield part, self._values.read(part)
 
-    def recording_id(self, recording: int) -> str:
-        """Return the id of a recording that `spans` refers to."""
-        return self._recordings.ids[recording]
-
     def subset(self, rows: Sequence[int] | Ints) -> Dataset:
         """Return the dataset of some rows; classes and their codes stay."""
         part = copy(self)
@@ -255,6 +234,17 @@ class Dataset:
         part.channels = tuple(channels)
         if not np.array_equal(places, np.arange(len(self.channels))):
             part._values = self._values.select(places)
+        return part
+
+    def windowed(self, window: int, hop: int) -> Dataset:
+        """Return the windows of these recordings, labelled as they are.
+
+        Raises ValueError where a recording is shorter than a window.
+        """
+        part = copy(self)
+        part._windows = Windows(self._recordings.lengths, window, hop)
+        part._rows = part._window_labels = None
+        part.classes = self._recordings.classes
         return part
 
     def _all(self) -> Ints:

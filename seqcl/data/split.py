@@ -45,7 +45,7 @@ def split_by_time(dataset: Dataset, fraction: float, gap_steps: int) -> tuple[Da
     """
     _check_fraction(fraction)
     spans = dataset.spans
-    cut = np.floor(dataset.recording_lengths[spans.recording] * (1 - fraction)).astype(np.int64)
+    cut = np.floor(dataset.recordings.lengths[spans.recording] * (1 - fraction)).astype(np.int64)
     earlier = np.flatnonzero(spans.start + spans.length <= cut)
     later = np.flatnonzero(spans.start >= cut + gap_steps)
     if not len(earlier) or not len(later):

@@ -97,7 +97,7 @@ def _refuse_infinite(dataset: Dataset, span: Span, values: npt.NDArray[np.float3
         return
     row, channel, step = (int(places[0]) for places in np.nonzero(infinite))
     raise DataError(
-        f"{dataset.recording_id(int(span.recording[row]))}: channel "
+        f"{dataset.recordings.ids[int(span.recording[row])]}: channel "
         f"{dataset.channels[channel]!r} is infinite at step {int(span.start[row]) + step}; "
         "correct it or leave it empty"
     )

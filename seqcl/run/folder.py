@@ -19,7 +19,7 @@ from seqcl.config.preset import Preset, resolve_preset
 from seqcl.config.yaml import read_yaml
 from seqcl.data.dataset import Dataset, dataset_from_arrays
 from seqcl.errors import ArtefactError, MissingInputError, UsageError
-from seqcl.files import atomic_write, sha256
+from seqcl.files import atomic_write, check_sha256, sha256
 from seqcl.finetuning.predictions import Predictions, predict
 from seqcl.finetuning.readout import Readout
 from seqcl.finetuning.targets import Targets
@@ -161,13 +161,7 @@ def load(path: str | Path) -> Run:
 
 def check_file(path: Path, manifest: Mapping[str, Any]) -> None:
     """Compare a file with its sha256 in the manifest; raises ArtefactError where they differ."""
-    if not path.is_file():
-        raise ArtefactError(f"{path}: is missing; restore it or pretrain again")
-    if sha256(path) != manifest["files"].get(path.name):
-        raise ArtefactError(
-            f"{path}: its sha256 is not the manifest's; the file was changed or damaged, "
-            f"restore it or pretrain again"
-        )
+    check_sha256(path, manifest["files"].get(path.name), "pretrain again")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

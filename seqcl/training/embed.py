@@ -40,6 +40,7 @@ def embed(
     batch_size: int = 256,
     device: torch.device | str | None = None,
     on_batch: Callable[[int, int], None] | None = None,
+    alike: bool = False,
 ) -> Embeddings:
     """Embed every record: (N, E), or at step level a row for each step of each record.
 
@@ -60,6 +61,8 @@ def embed(
         batch_size: records at most in a chunk; chunks of long records are smaller.
         device: where to compute; None = where the model is.
         on_batch: called with (records done, records) after each chunk.
+        alike: treat every dataset of series as one of unequal lengths with gaps, so that a record
+            has the same bits in any of them.
 
     Raises:
         DataError: channels are missing, extra, or of another number.
@@ -78,7 +81,7 @@ def embed(
     model.to(device).eval()
     try:
         with torch.no_grad():
-            for rows, batch in _chunks(dataset, model.collate(), batch_size, device):
+            for rows, batch in _chunks(dataset, model.collate(), batch_size, device, alike):
                 if level == "instance":
                     parts = model(batch).cpu()
                 else:
@@ -100,12 +103,12 @@ def padded_length(steps: int) -> int:
 
 
 def _chunks(
-    dataset: Dataset, collate: Collate, batch_size: int, device: torch.device
+    dataset: Dataset, collate: Collate, batch_size: int, device: torch.device, alike: bool
 ) -> Iterator[tuple[list[int], Batch]]:
     """Yield rows and their batch, of one padded length each, filled up to `_FEWEST_ROWS`."""
     lengths = dataset.lengths
-    equal = bool((lengths == lengths[0]).all())
-    padded = lengths if equal else np.array([padded_length(n) for n in lengths.tolist()])
+    unequal = dataset.size is None and (alike or bool((lengths != lengths[0]).any()))
+    padded = np.array([padded_length(n) for n in lengths.tolist()]) if unequal else lengths
     for length in np.unique(padded).tolist():
         sized = Collate(collate.scaler, collate.missing, pad_multiple=length)
         members = np.flatnonzero(padded == length).tolist()
@@ -115,7 +118,7 @@ def _chunks(
             rows = members[first : first + size]
             filled = rows + rows[-1:] * (_FEWEST_ROWS - len(rows))
             batch = collate_rows(dataset, filled, sized).to(device)
-            if batch.mask is None and not equal:
+            if batch.mask is None and unequal:
                 batch = replace(batch, mask=batch.values.new_ones(len(batch), length).bool())
             yield rows, batch
 

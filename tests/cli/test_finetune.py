@@ -256,4 +256,4 @@ def test_a_damaged_head_is_found(
     raw[-1] ^= 1
     path.write_bytes(bytes(raw))
     done = seqcl("predict", "tuned", "--data", waves, "--out", "p.csv", code=12)
-    assert "head.safetensors: its sha256 is not the manifest's" in done.stderr
+    assert "head.safetensors: its sha256 is not the one that was noted" in done.stderr

@@ -77,6 +77,15 @@ def test_rows_may_come_in_any_order_and_twice(windowed: Dataset) -> None:
     np.testing.assert_array_equal(windowed.gather(order).values, whole.values[order])
 
 
+def test_an_excerpt_holds_any_steps_of_a_recording(windowed: Dataset) -> None:
+    span = windowed.spans
+    row = len(windowed) - 1
+    recording, start = int(span.recording[row]), int(span.start[row])
+    found = windowed.excerpt(recording, start - 1, start + 3)
+    np.testing.assert_array_equal(found.values[:, 1:], windowed.record(row).values[:, :3])
+    assert (found.start, found.id) == (start - 1, windowed.recordings.ids[recording])
+
+
 def test_a_subset_is_the_dataset_of_its_rows(windowed: Dataset) -> None:
     part = windowed.subset([7, 2, 5]).subset([2, 0])
     assert len(part) == 2

@@ -80,6 +80,17 @@ def test_a_record_has_the_same_bits_in_any_company_order_and_chunk(name, make):
 
 
 @pytest.mark.parametrize("name", ENCODERS)
+def test_a_record_has_the_same_bits_in_any_dataset_where_all_are_treated_alike(name):
+    data, model = series(40), model_of(name)
+    data[3, :, 5:9] = np.nan
+    alone = embed(model, dataset_of(data[7:8]), alike=True).values[0]
+    equal = embed(model, dataset_of(data), alike=True).values[7]
+    unequal = embed(model, dataset_of([*uneven(5), data[7]]), alike=True).values[5]
+    assert np.array_equal(alone, equal)
+    assert np.array_equal(alone, unequal)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
 def test_padding_among_longer_records_changes_less_than_1e_5(name):
     model, values = model_of(name), uneven(8)
     among = embed(model, dataset_of(values)).values

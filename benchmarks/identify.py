@@ -1,0 +1,316 @@
+"""Which recording is a noisy clip from, and where in it: embeddings beside landmarks.
+
+    python benchmarks/identify.py --data MUSIC --queries FOLDER --out STEM
+        [--seeds 3] [--preset audio-fingerprint] [--set KEY=VALUE] [--limit N] [--quick]
+
+MUSIC has labels.csv (file, track, split); the tracks of split `db` are the index, those of split
+`train` teach the encoder, so no query is of a track that it saw. FOLDER has truth.csv (file, track,
+start_s, seconds, condition, stranger) and the queries it names; tracks of which a query is a
+stranger are left out of the index. Rows: the trained run by `identify`'s own code, its untrained
+encoder, log-mel bands in time, and landmarks. A query is right where the first recording is its
+own; its place is right within 0.25 s. Strangers are told by the equal error of each system's own
+evidence (the confidence of `identify`, whose threshold comes from the index alone; the lead of the
+controls; votes), over the queries of each condition and length. A finished row is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from landmarks import RATE_HZ, Landmarks
+from measuring import table
+
+from seqcl.data.dataset import Dataset
+from seqcl.files import atomic_write
+from seqcl.retrieval.building import add_pieces, refresh_neighbours
+from seqcl.retrieval.catalogue import Catalogue
+from seqcl.retrieval.census import census
+from seqcl.retrieval.changes import find_changes
+from seqcl.retrieval.folder import CATALOGUE, NEIGHBOURS, VECTORS, IndexSettings, Manifest
+from seqcl.retrieval.ranking import Ranker
+from seqcl.retrieval.recognition import equal_error, learn_recognition
+from seqcl.retrieval.searcher import Searcher, open_parts
+from seqcl.run import Run, Settings, load, pretrain
+from seqcl.run.embedder import RunEmbedder
+from seqcl.run.embedding import open_for
+
+WINDOW, HOP = RATE_HZ, RATE_HZ // 8
+CUT = (f"data.window={WINDOW}", f"data.hop={HOP}")
+NEAR_S = 0.25
+Flat = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query and its truth."""
+
+    path: Path
+    track: str
+    start_s: float
+    seconds: int
+    condition: str
+    stranger: bool
+
+
+@dataclass(frozen=True)
+class Told:
+    """A system's answer: the track, where in it, and how sure it is."""
+
+    track: str
+    start_s: float
+    evidence: float
+
+
+Answer = Callable[[Path], Told]
+
+
+class Untrained(RunEmbedder):
+    """The same run before its first step."""
+
+    @cached_property
+    def begun(self) -> Run:
+        """The run with the weights that training began with."""
+        begun = replace(self.run)
+        begun.__dict__["model"] = self.run.untrained()
+        return begun
+
+    def embed(self, dataset: Dataset) -> np.ndarray:
+        """Embed with the weights that training began with."""
+        return self.begun.embed(dataset, device="cpu")
+
+
+class LogMel(RunEmbedder):
+    """The run's front end alone: bands in eight parts of a window, less their mean in time."""
+
+    def embed(self, dataset: Dataset) -> np.ndarray:
+        """Return (N, 8 * bands)."""
+        model, found = self.run.model, []
+        for first in range(0, len(dataset), 64):
+            raw = torch.from_numpy(
+                dataset.gather(range(first, min(first + 64, len(dataset)))).values
+            )
+            batch = model.collate()([dataset.record(first)])
+            bands = model.frontend(batch.with_values(raw, ids=torch.arange(len(raw)))).values
+            parts = torch.nn.functional.adaptive_avg_pool1d(bands, 8)
+            found.append((parts - parts.mean(dim=2, keepdim=True)).flatten(1))
+        return torch.cat(found).numpy()
+
+
+def main() -> None:
+    """Run what is missing, then write STEM.json and STEM.md."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of tracks and labels.csv")
+    parser.add_argument("--queries", type=Path, required=True, help="folder of truth.csv")
+    parser.add_argument("--out", type=Path, required=True, help="stem of the files to write")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--preset", default="audio-fingerprint")
+    parser.add_argument("--set", dest="overrides", action="append", default=[])
+    parser.add_argument("--limit", type=int, help="at most so many queries of a cell")
+    parser.add_argument("--quick", action="store_true", help="few steps and queries, one seed")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.quick:
+        options.seeds, options.limit = 1, 4
+        options.overrides.append("training.steps=4")
+    path = options.out.with_suffix(".json")
+    records: list[Flat] = json.loads(path.read_text()) if path.is_file() else []
+    asked = list(read_truth(options.queries, options.limit))
+    for seed in range(options.seeds):
+        with tempfile.TemporaryDirectory() as work:
+            for system, make in systems(options, asked, seed, Path(work)):
+                if any((r["system"], r["seed"]) == (system, seed) for r in records):
+                    continue
+                answer, cost = make()
+                records += [{**row, **cost} for row in judge(system, seed, asked, answer)]
+                atomic_write(path, json.dumps(records, indent=0) + "\n")
+                print(f"{system} seed {seed}", flush=True)
+    atomic_write(options.out.with_suffix(".md"), summary(records))
+    print(summary(records))
+
+
+def read_truth(folder: Path, limit: int | None) -> Iterator[Asked]:
+    """Yield the queries, at most `limit` known ones and strangers of a condition and length."""
+    seen: dict[tuple[str, ...], int] = {}
+    with (folder / "truth.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            cell = (row["condition"], row["seconds"], row["stranger"])
+            seen[cell] = seen.get(cell, 0) + 1
+            if limit is None or seen[cell] <= limit:
+                yield Asked(
+                    folder / row["file"], row["track"], float(row["start_s"]),
+                    int(row["seconds"]), row["condition"], row["stranger"] == "1",
+                )  # fmt: skip
+
+
+def systems(
+    options: argparse.Namespace, asked: Sequence[Asked], seed: int, work: Path
+) -> Iterator[tuple[str, Callable[[], tuple[Answer, Flat]]]]:
+    """Yield each system's name and what makes it; the run is trained when it is first needed."""
+    with (options.data / "labels.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "db"]
+    strangers = {query.track for query in asked if query.stranger}
+    tracks = [row["track"] for row in rows if row["track"] not in strangers]
+    files = [options.data / row["file"] for row in rows if row["track"] not in strangers]
+
+    def run() -> Run:
+        if not (work / "run").is_dir():
+            given = Settings(
+                sources=[f"{options.data}:train"], overrides=[*CUT, *options.overrides], seed=seed,
+                device="cpu", threads=1,
+            )  # fmt: skip
+            pretrain(options.preset, given, work / "run")
+        return load(work / "run")
+
+    def embedded(kind: type[RunEmbedder]) -> Callable[[], tuple[Answer, Flat]]:
+        return lambda: by_index(kind(run(), CUT, "cpu", 256, 1), tracks, files, work)
+
+    yield "seqcl", embedded(RunEmbedder)
+    yield "untrained encoder", embedded(Untrained)
+    if seed == 0:
+        yield "log-mel", embedded(LogMel)
+        yield "landmarks", lambda: by_landmarks(tracks, files)
+
+
+def by_index(
+    embedder: RunEmbedder, tracks: Sequence[str], files: Sequence[Path], work: Path
+) -> tuple[Answer, Flat]:
+    """Index the tracks as `seqcl index` does and answer as `seqcl identify` does."""
+    began = time.process_time()
+    folder = work / type(embedder).__name__
+    (folder / VECTORS).mkdir(parents=True)
+    settings = IndexSettings(run="benchmark", window=WINDOW, hop=HOP, quantise="sq8")
+    dataset = open_for(embedder.run, [str(file) for file in files], CUT)
+    catalogue, manifest = Catalogue(folder / CATALOGUE, writable=True), Manifest(settings)
+    changes = find_changes({}, census(dataset))
+    add_pieces(folder, catalogue, dataset, changes, manifest, embedder.embed)
+    catalogue.close()
+    entries, shards = open_parts(folder, manifest)
+    near, _ = refresh_neighbours(folder, entries, shards, manifest)
+    learnt = None
+    if type(embedder) is RunEmbedder:
+        ranker = Ranker(entries, shards, near)
+        learnt = learn_recognition(ranker, embedder.changed(ranker, dataset))
+    manifest = replace(manifest, neighbours=near.facts, recognition=learnt)
+    manifest.noted(folder).write(folder)
+    searcher = Searcher(folder, embedder)
+    named = {str(file.resolve()): track for file, track in zip(files, tracks, strict=True)}
+    seconds = sum(r.steps for r in entries.recordings) / RATE_HZ
+    kept = sum((folder / name).stat().st_size for name in (CATALOGUE, NEIGHBOURS))
+
+    def answer(path: Path) -> Told:
+        (found,) = searcher.identify(path)
+        if found.place is None:
+            return Told("", 0.0, -1.0)
+        sure = found.lead if found.confidence is None else found.confidence
+        return Told(named[found.place.file], found.place.start_s or 0.0, sure)
+
+    return answer, {
+        "bytes_per_s": round(kept / seconds, 1),
+        "index_cpu_s": round(time.process_time() - began, 1),
+        "threshold": None if learnt is None else learnt["threshold"],
+    }
+
+
+def by_landmarks(tracks: Sequence[str], files: Sequence[Path]) -> tuple[Answer, Flat]:
+    """Index the tracks by pairs of peaks."""
+    began = time.process_time()
+    sounds = [read(file) for file in files]
+    marks = Landmarks(sounds)
+
+    def answer(path: Path) -> Told:
+        found = marks.find(read(path))
+        return Told(tracks[found[0][0]], found[0][1], found[0][2]) if found else Told("", 0.0, 0.0)
+
+    seconds = sum(map(len, sounds)) / RATE_HZ
+    return answer, {
+        "bytes_per_s": round(marks.bytes / seconds, 1),
+        "index_cpu_s": round(time.process_time() - began, 1),
+        "threshold": None,
+    }
+
+
+def read(path: Path) -> np.ndarray:
+    """Return mono samples; raises ValueError where the rate is not 16 kHz."""
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    if rate != RATE_HZ:
+        raise ValueError(f"{path}: has {rate} Hz; needed are {RATE_HZ}")
+    return samples.mean(axis=1)
+
+
+def judge(system: str, seed: int, asked: Sequence[Asked], answer: Answer) -> Iterator[Flat]:
+    """Yield a flat record for each condition and length."""
+    began = time.process_time()
+    told = [answer(query.path) for query in asked]
+    spent = (time.process_time() - began) / len(asked)
+    for condition, seconds in dict.fromkeys((q.condition, q.seconds) for q in asked):
+        pairs = [
+            (q, t)
+            for q, t in zip(asked, told, strict=True)
+            if (q.condition, q.seconds) == (condition, seconds)
+        ]
+        known = [(q, t) for q, t in pairs if not q.stranger]
+        right = [q.track == t.track for q, t in known]
+        near = [
+            hit and abs(q.start_s - t.start_s) <= NEAR_S
+            for (q, t), hit in zip(known, right, strict=True)
+        ]
+        evidence = np.array([t.evidence for _, t in pairs])
+        stranger = np.array([q.stranger for q, _ in pairs])
+        error = equal_error(evidence, ~stranger)[1] if stranger.any() else float("nan")
+        yield {
+            "set": f"{condition}, {seconds} s", "system": system, "seed": seed,
+            "queries": len(known), "top1": float(np.mean(right)), "place": float(np.mean(near)),
+            "equal_error": error, "query_cpu_ms": round(1e3 * spent, 1),
+        }  # fmt: skip
+
+
+def summary(records: Sequence[Flat]) -> str:
+    """Return a table for each measure: a row a system, a column a condition, lengths in a cell."""
+    names = list(dict.fromkeys(r["system"] for r in records))
+    cells = list(dict.fromkeys(r["set"] for r in records))
+    conditions = list(dict.fromkeys(cell.split(", ")[0] for cell in cells))
+    lengths = list(dict.fromkeys(cell.split(", ")[1] for cell in cells))
+    seeds = len({r["seed"] for r in records})
+    lines = [f"# Identification: mean of {seeds} seeds, cells are {' / '.join(lengths)}", ""]
+    for measure, title in (
+        ("top1", "First recording right, %"), ("place", "Recording and place within 0.25 s, %"),
+        ("equal_error", "Strangers: equal error, %"),
+    ):  # fmt: skip
+        rows = []
+        for name in names:
+            row = {"system": name}
+            for condition in conditions:
+                found = [
+                    [r[measure] for r in records
+                     if r["system"] == name and r["set"] == f"{condition}, {length}"]
+                    for length in lengths
+                ]  # fmt: skip
+                row[condition] = " / ".join(f"{100 * np.mean(v):.0f}" if v else "–" for v in found)
+            rows.append(row)
+        lines += [f"## {title}", "", table(rows), ""]
+    costs = [
+        {"system": name, **{
+            key: round(float(np.mean([r[key] for r in records if r["system"] == name])), 1)
+            for key in ("bytes_per_s", "index_cpu_s", "query_cpu_ms")
+        }}
+        for name in names
+    ]  # fmt: skip
+    return "\n".join([*lines, "## Cost", "", table(costs), ""])
+
+
+if __name__ == "__main__":
+    main()

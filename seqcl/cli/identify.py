@@ -1,0 +1,47 @@
+"""`seqcl identify`: which recording a query is from, and where in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from seqcl.cli import options
+from seqcl.cli.progress import note, print_table
+
+
+@click.command("identify")
+@options.index_folder
+@options.queries
+@options.excerpt
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
+@options.device
+def command(index: Path, queries: tuple[str, ...], **given: Any) -> None:
+    """Say which recording of INDEX each QUERY is from and where in it, or that it is unknown.
+
+    The windows of the query are aligned with those of the recordings. What is unknown was learnt
+    when the index was made, see the guide.
+    """
+    from seqcl.retrieval import as_json
+    from seqcl.run.indexing import ClipIndex
+    from seqcl.run.matches import identified_row
+
+    opened = ClipIndex.open(index, device=given["device"], cpu_threads=given["threads"])
+    found = [
+        one
+        for query in queries
+        for one in opened.identify(query, at=given["at"], length=given["length"])
+    ]
+    if given["as_json"]:
+        click.echo(json.dumps([as_json(one) for one in found], indent=2))
+        return
+    header = ("query", "recording", "start", "score", "lead", "confidence")
+    print_table(header, [identified_row(one) for one in found])
+    learnt = opened.manifest.recognition
+    if learnt is None:
+        note("note: this index could not learn to tell strangers; the best recording is shown")
+    else:
+        note(f"note: on its own recordings this index errs in {learnt['error']:.0%} of cases")

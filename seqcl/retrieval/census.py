@@ -1,0 +1,126 @@
+"""What a dataset holds of each file, and the stretches of entries that it becomes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from seqcl.batch import Label
+from seqcl.data.dataset import Dataset
+from seqcl.errors import UsageError
+
+__all__ = ["FileRows", "RecordingFacts", "Stretch", "census"]
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFacts:
+    """One recording of a file."""
+
+    name: str
+    group: str | None
+    steps: int
+    rate_hz: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Entries of consecutive ids, of one recording and one label, a hop apart.
+
+    Its entry number i begins at ``min(start + i * hop, steps - window)``; where records are whole
+    it has one entry.
+    """
+
+    first: int
+    count: int
+    recording: int
+    start: int
+    label: str | None
+    """As JSON, so that every kind of label comes back as it was."""
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """The rows of a dataset that come from one file, in order."""
+
+    path: str
+    rows: Ints
+    recording: Ints
+    """(n,) place among `recordings`, rising."""
+    start: Ints
+    labels: tuple[Label | None, ...]
+    recordings: tuple[RecordingFacts, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def facts(self) -> str:
+        """Hash of all that an index keeps of the file beside its vectors."""
+        digest = hashlib.sha256(repr((self.recordings, self.labels)).encode("utf-8", "replace"))
+        digest.update(self.recording.tobytes() + self.start.tobytes())
+        return digest.hexdigest()
+
+    def stretches(self, ids: Ints, begin: int, hop: int | None) -> Iterator[Stretch]:
+        """Yield the stretches of the rows from `begin` on that have these ids; hop None = whole.
+
+        `recording` of a stretch is the place among `recordings`.
+        """
+        part = slice(begin, begin + len(ids))
+        recording, start = self.recording[part], self.start[part]
+        labels = [_json(label) for label in self.labels[part]]
+        fresh = np.ones(len(ids), dtype=bool)
+        if hop is not None and len(ids):
+            codes = np.unique([label or "" for label in labels], return_inverse=True)[1]
+            fresh[1:] = (np.diff(ids) != 1) | (np.diff(recording) != 0) | (np.diff(codes) != 0)
+        begins = np.flatnonzero(fresh)
+        for at, end in zip(begins.tolist(), [*begins[1:].tolist(), len(ids)], strict=True):
+            yield Stretch(int(ids[at]), end - at, int(recording[at]), int(start[at]), labels[at])
+
+
+def census(dataset: Dataset) -> list[FileRows]:
+    """Return the rows of each file, in the order of the dataset.
+
+    Raises UsageError for images and arrays that come from no file.
+    """
+    known, spans = dataset.recordings, dataset.spans
+    paths = [str(file.path.resolve()) for file in known.files]
+    numbers = {path: place for place, path in enumerate(dict.fromkeys(paths))}
+    if not paths:
+        raise UsageError("an index is made of files, and these records come from none")
+    of_file = np.array([numbers[path] for path in paths], dtype=np.int64)
+    owner = of_file[known.file[spans.recording]]  # (N,) file of each row
+    labels = list(dataset.labels)
+    order = np.argsort(owner, kind="stable")
+    cuts = np.flatnonzero(np.diff(owner[order])) + 1
+    names = list(numbers)
+    found = []
+    for rows in np.split(order, cuts):
+        members, places = np.unique(spans.recording[rows], return_inverse=True)
+        found.append(
+            FileRows(
+                path=names[int(owner[rows[0]])],
+                rows=rows,
+                recording=places.astype(np.int64),
+                start=spans.start[rows],
+                labels=tuple(labels[row] for row in rows.tolist()),
+                recordings=tuple(
+                    RecordingFacts(
+                        known.ids[place], known.group(place),
+                        int(known.lengths[place]), known.rate(place),
+                    )
+                    for place in members.tolist()
+                ),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _json(label: Label | None) -> str | None:
+    return None if label is None else json.dumps(label)

@@ -1,0 +1,169 @@
+"""Queries: what is looked for, as unit vectors of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from seqcl.data.dataset import Dataset
+from seqcl.errors import DataError, UsageError
+from seqcl.files import sha256
+from seqcl.retrieval.folder import IndexSettings
+from seqcl.retrieval.shards import unit_vectors
+
+__all__ = ["Embedder", "Excerpt", "Query", "Source", "make_queries"]
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Source = str | Path | npt.NDArray[np.floating] | Dataset
+"""A file, folder or glob, one recording as an array (C, T), or what `Embedder.open` gave."""
+
+_MOST_WINDOWS = 256
+
+
+class Embedder(Protocol):
+    """The run that an index was made with, as far as queries need it."""
+
+    def open(self, source: str) -> Dataset:
+        """Open whole recordings of any length, their channels matched to the run's."""
+        ...
+
+    def from_arrays(self, arrays: Sequence[npt.NDArray[np.floating]]) -> Dataset:
+        """Return a dataset of arrays (C, T_i)."""
+        ...
+
+    def embed(self, dataset: Dataset) -> Floats:
+        """Embed every record, (N, E); a record has the same bits in any dataset."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A part of each query: seconds, or steps where the rate is not known."""
+
+    at: float = 0.0
+    length: float | None = None
+    """None = to the end."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One recording, or an excerpt of it, as m windows."""
+
+    name: str
+    vectors: Floats
+    """(m, E) unit vectors."""
+    starts: Ints
+    """(m,) first step of each window, from where the query begins."""
+    first: int
+    """Step of the recording at which the query begins."""
+    steps: int
+    rate_hz: float | None
+    sha256: str | None
+    """Of the file that holds it, or None."""
+
+
+def make_queries(
+    embedder: Embedder,
+    source: Source,
+    settings: IndexSettings,
+    *,
+    excerpt: Excerpt | None = None,
+    hop: int | None = None,
+) -> list[Query]:
+    """Open and embed a source: one query for each recording in it.
+
+    Without an excerpt and with the index's own hop, a recording's vectors are, bit for bit, those
+    of the index that holds it.
+
+    Raises:
+        DataError: a query is shorter than a window of the index.
+        UsageError: an excerpt that lies outside the recording.
+    """
+    if isinstance(source, Dataset):
+        dataset = source
+    elif isinstance(source, np.ndarray):
+        dataset = embedder.from_arrays([source])
+    else:
+        dataset = embedder.open(str(source))
+    known = dataset.recordings
+    digests = {
+        place: sha256(file.path) if file.path.is_file() else None
+        for place, file in enumerate(known.files)
+    }
+    spans = [_span(dataset, place, excerpt) for place in range(len(known.lengths))]
+    for place, (first, stop) in enumerate(spans):
+        _check_length(known.ids[place], stop - first, known.rate(place), settings)
+    hop = settings.hop if hop is None else hop
+    cut, starts = _windows(embedder, dataset, spans, settings.window, hop, excerpt is not None)
+    vectors = unit_vectors(embedder.embed(cut), cut.ids)
+    ends = np.cumsum([len(part) for part in starts])
+    return [
+        Query(
+            known.ids[place], vectors[end - len(starts[place]) : end], starts[place],
+            spans[place][0], spans[place][1] - spans[place][0], known.rate(place),
+            digests.get(int(known.file[place])),
+        )
+        for place, end in enumerate(ends.tolist())
+    ]  # fmt: skip
+
+
+def _windows(
+    embedder: Embedder,
+    dataset: Dataset,
+    spans: Sequence[tuple[int, int]],
+    window: int | None,
+    hop: int | None,
+    is_excerpt: bool,
+) -> tuple[Dataset, list[Ints]]:
+    """Return the windows of all queries, and the starts of each one's."""
+    if not is_excerpt:
+        if window is None or hop is None:
+            return dataset, [np.zeros(1, np.int64) for _ in spans]
+        longest = max(stop - first for first, stop in spans)
+        hop *= -(-((longest - window) // hop + 1) // _MOST_WINDOWS)
+        cut = dataset.windowed(window, hop)
+        where = cut.spans
+        return cut, [where.start[where.recording == place] for place in range(len(spans))]
+    arrays, starts = [], []
+    for place, (first, stop) in enumerate(spans):
+        length = window or stop - first
+        begins = np.unique([*range(first, stop - length + 1, hop or length), stop - length])
+        arrays += [dataset.excerpt(place, b, b + length).values for b in begins.tolist()]
+        starts.append(begins - first)
+    return embedder.from_arrays(arrays), starts
+
+
+def _span(dataset: Dataset, place: int, excerpt: Excerpt | None) -> tuple[int, int]:
+    """Return first and last step of the part that is asked for."""
+    known = dataset.recordings
+    steps, rate = int(known.lengths[place]), known.rate(place)
+    if excerpt is None:
+        return 0, steps
+    if dataset.size is not None:
+        raise UsageError(f"{known.ids[place]}: an image has no excerpt; leave out --at and --for")
+    unit = rate or 1.0
+    first = round(excerpt.at * unit)
+    stop = steps if excerpt.length is None else first + round(excerpt.length * unit)
+    if not 0 <= first < stop <= steps:
+        name = "s" if rate else "steps"
+        raise UsageError(
+            f"{known.ids[place]}: has {steps / unit:g} {name}, asked for {first / unit:g} to "
+            f"{stop / unit:g}; choose --at and --for inside it"
+        )
+    return first, stop
+
+
+def _check_length(name: str, steps: int, rate_hz: float | None, settings: IndexSettings) -> None:
+    window = settings.window
+    if window is not None and steps < window:
+        unit, text = (rate_hz, "s") if rate_hz else (1.0, "steps")
+        raise DataError(
+            f"{name}: has {steps / unit:g} {text} and an entry of the index has {window / unit:g}; "
+            "give a longer query"
+        )

@@ -1,0 +1,113 @@
+"""A run as an index uses it: open, embed to the same bits, change as its views do."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from seqcl.data.collate import collate_rows
+from seqcl.data.dataset import Dataset, dataset_from_arrays
+from seqcl.retrieval.queries import Embedder
+from seqcl.retrieval.ranking import Ranker
+from seqcl.retrieval.recognition import Sample
+from seqcl.retrieval.searcher import query_hop
+from seqcl.retrieval.shards import unit_vectors
+from seqcl.rng import Rng
+from seqcl.run.build import pick_device, threads
+from seqcl.run.embedding import open_for
+from seqcl.run.folder import Run
+from seqcl.training.embed import embed
+
+__all__ = ["RunEmbedder", "fingerprint"]
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+_WHOLE = ("data.window=null", "data.hop=null", f"data.max_steps={1 << 40}")
+_SAMPLES, _LENGTHS, _SEED = 96, (1, 2, 3, 5), 17
+"""Changed queries, their lengths in windows, and the stream that they are drawn from."""
+
+
+@dataclass(frozen=True)
+class RunEmbedder(Embedder):
+    """Embeds with the Model of a run; `overrides` change its ``data:`` section."""
+
+    run: Run
+    overrides: tuple[str, ...] = ()
+    device: str = "auto"
+    batch_size: int = 256
+    cpu_threads: int | None = None
+
+    def open(self, source: str) -> Dataset:
+        """Open whole recordings of any length, their channels matched to the run's."""
+        return open_for(self.run, [source], (*self.overrides, *_WHOLE))
+
+    def from_arrays(self, arrays: Sequence[npt.NDArray[np.floating]]) -> Dataset:
+        """Return a dataset of arrays (C, T_i), or of images (C, H, W) of one size."""
+        values = np.stack(arrays) if arrays[0].ndim == 3 else list(arrays)
+        missing = self.run.preset.data.missing
+        return dataset_from_arrays(values, channels=self.run.channels, missing=missing)
+
+    def embed(self, dataset: Dataset) -> Floats:
+        """Embed every record, (N, E), to the same bits in any dataset (on a CPU)."""
+        device = pick_device(self.device)
+        with threads(self.cpu_threads):
+            found = embed(
+                self.run.model, dataset, batch_size=self.batch_size, device=device, alike=True
+            )
+        return found.values
+
+    def changed(self, ranker: Ranker, dataset: Dataset) -> list[Sample]:
+        """Return queries made of recordings of `dataset` that the index holds.
+
+        Each window is changed on its own, by the last view of the run's generator. A generator
+        that reads beyond a window leaves them as they are.
+        """
+        entries, draw = ranker.entries, np.random.default_rng(_SEED)
+        window, hop = entries.window, query_hop(entries.window, entries.hop)
+        if window is None or hop is None or dataset.size is not None:
+            return []
+        places = {recording.name: place for place, recording in enumerate(entries.recordings)}
+        known = dataset.recordings
+        shared = [row for row in range(len(known.lengths)) if known.ids[row] in places]
+        samples = []
+        for number in range(_SAMPLES if shared else 0):
+            row = shared[int(draw.integers(len(shared)))]
+            steps = min(_LENGTHS[number % len(_LENGTHS)] * window, int(known.lengths[row]))
+            first = int(draw.integers(int(known.lengths[row]) - steps + 1))
+            starts = np.arange(0, steps - window + 1, hop)
+            cut = [dataset.excerpt(row, first + s, first + s + window) for s in starts.tolist()]
+            vectors = self._changed(self.from_arrays([part.values for part in cut]), number)
+            names = [known.ids[row]] * len(cut)
+            samples.append(
+                Sample(places[known.ids[row]], first, unit_vectors(vectors, names), starts)
+            )
+        return samples
+
+    @torch.no_grad()
+    def _changed(self, dataset: Dataset, number: int) -> Floats:
+        """Embed a changed view of every record."""
+        device = pick_device(self.device)
+        preset, model = self.run.preset, self.run.model.to(device).eval()
+        spec = preset.views if preset.method is not None else model.embedding.views or preset.views
+        make_views = spec.build()
+        batch = collate_rows(dataset, np.arange(len(dataset)), model.collate()).to(device)
+        with threads(self.cpu_threads):
+            if make_views.extra_steps:
+                return model(batch).cpu().numpy()  # type: ignore[no-any-return]
+            views = make_views(batch, model.frontend, Rng(_SEED, number, device=device))
+            view = views[-2] if make_views.whole and len(views) > 1 else views[-1]
+            found = model.embedding(model.encoder(view).pooled.float())
+        return found.cpu().numpy()  # type: ignore[no-any-return]
+
+
+def fingerprint(run: Run) -> str:
+    """Return what tells a run from every other: a hash of its preset and its weights."""
+    files = run.manifest["files"]
+    text = f"{files['preset.yaml']} {files['model.safetensors']}"
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,242 @@
+"""Index data with a run, and open what was made."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from seqcl.config.preset import changed_data, data_options
+from seqcl.data.dataset import Dataset
+from seqcl.data.source import Skipped
+from seqcl.errors import UsageError
+from seqcl.files import locked, sweep
+from seqcl.retrieval.building import add_pieces, compact, refresh_neighbours, sweep_vectors
+from seqcl.retrieval.calibration import calibrate
+from seqcl.retrieval.catalogue import Catalogue
+from seqcl.retrieval.census import census
+from seqcl.retrieval.changes import Changes, find_changes, note_changes
+from seqcl.retrieval.folder import CATALOGUE, VECTORS, IndexSettings, Manifest
+from seqcl.retrieval.neighbours import Quantise, need_faiss
+from seqcl.retrieval.ranking import Ranker
+from seqcl.retrieval.recognition import learn_recognition
+from seqcl.retrieval.searcher import Searcher, open_parts
+from seqcl.retrieval.shards import Precision
+from seqcl.run.embedder import RunEmbedder, fingerprint
+from seqcl.run.embedding import open_for
+from seqcl.run.folder import Run, load
+
+__all__ = ["ClipIndex", "IndexResult", "index_sources"]
+
+_RUN = "run"
+_RUN_FILES = ("preset.yaml", "manifest.json", "model.safetensors")
+_ENOUGH = 0.5
+"""Part of the index's recordings that must be at hand to learn again to tell strangers."""
+
+
+@dataclass(frozen=True)
+class IndexResult:
+    """What was done to an index."""
+
+    folder: Path
+    entries: int
+    changes: Changes
+    pruned: int
+    neighbours: str
+    """What was done to the faiss part."""
+    manifest: Manifest
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """How many files were new, changed and so on."""
+        changes = self.changes
+        counts = {
+            "added": changes.added,
+            "changed": changes.changed,
+            "resumed": changes.resumed,
+            "unchanged": changes.unchanged - len(changes.moved),
+            "moved": len(changes.moved),
+            "dropped": self.pruned,
+            "not in --data and kept": len(changes.removed) - self.pruned,
+        }
+        return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+
+    @property
+    def structure(self) -> str:
+        """Kind of the faiss part, what was done to it, and how much it finds."""
+        facts = self.manifest.neighbours
+        assert facts is not None
+        kind = "flat" if facts.lists <= 1 else f"{facts.nprobe} of {facts.lists:,} lists a search"
+        kind += "" if facts.quantise == "none" else f", {facts.quantise}"
+        recall = "" if facts.recall is None else f", recall at 10 {facts.recall:.3f}"
+        return f"{kind}{recall}; {self.neighbours}"
+
+
+class ClipIndex(Searcher):
+    """An index with the run that it was made with, of which it keeps a copy.
+
+    ``ClipIndex.open("clips.index").search("query.wav", k=5)``
+    """
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, device: str = "auto", cpu_threads: int | None = None
+    ) -> ClipIndex:
+        """Open an index; raises MissingInputError or ArtefactError."""
+        folder = Path(path)
+        need_faiss(cpu_threads)
+        settings = Manifest.of_complete(folder).settings
+        run = load(folder / _RUN)
+        embedder = RunEmbedder(run, settings.overrides, device, cpu_threads=cpu_threads)
+        return cls(folder, embedder)
+
+
+def index_sources(
+    run: Run,
+    sources: Sequence[str],
+    out: Path,
+    *,
+    overrides: Sequence[str] = (),
+    precision: Precision | None = None,
+    quantise: Quantise | None = None,
+    prune: bool = False,
+    rehash: bool = False,
+    device: str = "auto",
+    batch_size: int = 256,
+    cpu_threads: int | None = None,
+    on_piece: Callable[[int, int], None] | None = None,
+) -> IndexResult:
+    """Make an index of `sources` at `out`, or bring it up to date with them.
+
+    What is already in it, by content, is not embedded again. Settings that are left out are those
+    that the index was made with.
+
+    Args:
+        run: the run to embed with.
+        sources: as for `open_dataset`.
+        out: folder of the index.
+        overrides: changes of the run's ``data:`` section, such as the window.
+        precision: of the stored vectors; None = float32.
+        quantise: of the faiss part; None = none.
+        prune: drop files that `sources` do not hold.
+        rehash: read every file, whatever its size and time say.
+        device, batch_size, cpu_threads: as for `embed_sources`.
+        on_piece: called with (entries done, entries to embed) after each commit.
+
+    Raises:
+        UsageError: faiss is missing; the index was made with another run or other settings.
+        ArtefactError: the index is damaged.
+        LockedError: another process is writing it.
+    """
+    need_faiss(cpu_threads)
+    _check_folder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out, "index"):
+        before = Manifest.read(out)
+        kept = () if before is None else before.settings.overrides
+        embedder = RunEmbedder(
+            run, tuple(overrides) or kept, device, batch_size, cpu_threads
+        )  # fmt: skip
+        dataset = open_for(run, sources, embedder.overrides)
+        settings = _settings(embedder, before, precision, quantise)
+        manifest = before or Manifest(settings)
+        manifest.refuse_other(out, settings)
+        manifest = replace(manifest, settings=settings)
+        return _update(out, embedder, dataset, manifest, prune, rehash, on_piece)
+
+
+def _update(
+    out: Path,
+    embedder: RunEmbedder,
+    dataset: Dataset,
+    manifest: Manifest,
+    prune: bool,
+    rehash: bool,
+    on_piece: Callable[[int, int], None] | None,
+) -> IndexResult:
+    """Add, drop and describe; the index is complete again once its manifest is written."""
+    if manifest.is_complete:
+        manifest.check(out / CATALOGUE)
+    sweep(out)
+    (out / VECTORS).mkdir(exist_ok=True)
+    _copy_run(embedder.run, out / _RUN)
+    replace(manifest, is_complete=False).write(out)
+    catalogue = Catalogue(out / CATALOGUE, writable=True)
+    try:
+        catalogue.check()
+        sweep_vectors(out, catalogue)
+        changes = find_changes(catalogue.files(), census(dataset), rehash=rehash)
+        hop = manifest.settings.hop
+        note_changes(catalogue, changes, hop, prune=prune)
+        add_pieces(out, catalogue, dataset, changes, manifest, embedder.embed, on_piece)
+        entries, shards = open_parts(out, manifest)
+        if not len(entries):
+            raise UsageError(f"{out}: nothing is left in the index; give data that it shall hold")
+        if compact(out, catalogue, entries, manifest):
+            entries, shards = open_parts(out, manifest)
+    finally:
+        catalogue.close()
+    near, done = refresh_neighbours(out, entries, shards, manifest)
+    manifest = replace(manifest, neighbours=near.facts, entries=len(entries))
+    if not manifest.is_complete or changes.pending or (prune and changes.removed):
+        manifest = _learnt(manifest, Ranker(entries, shards, near), embedder, dataset)
+    manifest = manifest.noted(out)
+    manifest.write(out)
+    return IndexResult(
+        out, len(entries), changes, len(changes.removed) if prune else 0, done,
+        manifest, dataset.skipped, dataset.notes,
+    )  # fmt: skip
+
+
+def _learnt(
+    manifest: Manifest, ranker: Ranker, embedder: RunEmbedder, dataset: Dataset
+) -> Manifest:
+    """Measure what scores and alignments mean in the index as it is now."""
+    found = replace(manifest, calibration=calibrate(ranker))
+    at_hand = len(dataset.recordings.lengths)
+    if manifest.recognition is not None and at_hand < _ENOUGH * len(ranker.entries.recordings):
+        return found
+    samples = embedder.changed(ranker, dataset)
+    return replace(found, recognition=learn_recognition(ranker, samples))
+
+
+def _settings(
+    embedder: RunEmbedder,
+    before: Manifest | None,
+    precision: Precision | None,
+    quantise: Quantise | None,
+) -> IndexSettings:
+    """Return what is asked for; what is not said is as it was."""
+    tree = changed_data(embedder.run.preset.tree()["data"], embedder.overrides)
+    options = data_options(tree)
+    old = before.settings if before else None
+    return IndexSettings(
+        run=fingerprint(embedder.run),
+        overrides=embedder.overrides,
+        window=options.window,
+        hop=options.hop or options.window,
+        precision=precision or (old.precision if old else "float32"),
+        quantise=quantise or (old.quantise if old else "none"),
+    )
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that holds other things than an index."""
+    if out.is_dir() and any(out.iterdir()) and Manifest.read(out) is None:
+        known = {"lock", CATALOGUE, VECTORS, _RUN}
+        if {path.name for path in out.iterdir()} - known:
+            raise UsageError(f"--out {out}: holds other files and no index; name a new folder")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out}: is a file; an index is a folder")
+
+
+def _copy_run(run: Run, to: Path) -> None:
+    """Copy what embedding needs, so that the index works wherever it is moved to."""
+    if run.path.resolve() == to.resolve():
+        return
+    to.mkdir(exist_ok=True)
+    for name in _RUN_FILES:
+        shutil.copyfile(run.path / name, to / name)

@@ -1,0 +1,218 @@
+"""`seqcl index`, `search`, `identify` and `dedupe`, from files to matches, and their faults."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import SMALL, Seqcl, run_command
+
+import seqcl as library
+from seqcl.errors import UsageError
+from seqcl.retrieval import as_json
+from seqcl.run.indexing import index_sources
+
+WINDOW = ("--set", "data.window=32", "--set", "data.hop=8")
+
+
+def write_clip(path: Path, seed: int, steps: int = 200) -> None:
+    rng = np.random.default_rng(seed)
+    phase = np.cumsum(rng.uniform(0.05, 0.3) + 0.1 * rng.normal(size=steps))
+    rows = [f"{a:.5f},{b:.5f}" for a, b in zip(np.sin(phase), np.cos(1.7 * phase), strict=True)]
+    path.write_text("\n".join(["x,y", *rows]))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write ten recordings, pretrain for a moment and index them."""
+    folder = tmp_path_factory.mktemp("search")
+    (folder / "clips").mkdir()
+    rows = ["file,label,group"]
+    for number in range(10):
+        write_clip(folder / "clips" / f"{number}.csv", number)
+        rows.append(f"{number}.csv,{'ab'[number % 2]},g{number // 2}")
+    (folder / "clips" / "labels.csv").write_text("\n".join(rows))
+    for command in (
+        ("pretrain", "series", "--data", "clips", "--out", "run", "--set", "training.steps=4",
+         *WINDOW, *SMALL),
+        ("index", "run", "--data", "clips", "--out", "index"),
+    ):  # fmt: skip
+        done = run_command(command, folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def work(made: Path, tmp_path: Path) -> Path:
+    """Copy what was made, so that a test may change it."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def test_a_query_that_is_in_the_index_is_found_first(work: Path, seqcl: Seqcl) -> None:
+    shutil.copy(work / "clips" / "3.csv", work / "query.csv")
+    (found,) = json.loads(seqcl("search", "index", "query.csv", "-k", "4", "--json").stdout)
+    best = found["matches"][0]
+    assert (best["recording"], best["label"], best["group"]) == ("3.csv", "b", "g1")
+    assert best["score"] == pytest.approx(1, abs=1e-6)
+    assert best["margin"] == pytest.approx(best["score"] - found["matches"][1]["score"], abs=2e-6)
+    assert 0 < best["probability"] < 1
+    assert len({match["recording"] for match in found["matches"]}) == 4
+    (found,) = json.loads(
+        seqcl("search", "index", "query.csv", "--exclude-self", "--label", "b", "--json").stdout
+    )
+    names = [match["recording"] for match in found["matches"]]
+    assert sorted(names) == ["1.csv", "5.csv", "7.csv", "9.csv"]
+
+
+def test_the_same_file_has_the_same_embedding_bit_for_bit(work: Path) -> None:
+    index = library.ClipIndex.open(work / "index", device="cpu")
+    run = library.load(work / "run")
+    assert len(index) == 10 * 22
+    from seqcl.retrieval.queries import make_queries
+
+    for name in ("0.csv", "7.csv"):
+        (query,) = make_queries(index.embedder, str(work / "clips" / name), index.manifest.settings)
+        place = next(p for p, r in enumerate(index.entries.recordings) if r.name == name)
+        ids = index.entries.ids_of(index.entries.recording == place)
+        assert np.array_equal(query.vectors, index.ranker.shards.read(ids))
+    values = np.loadtxt(work / "clips" / "7.csv", delimiter=",", skiprows=1).T
+    found = run.embed([values[:, :32]], device="cpu")
+    first = index.ranker.shards.read(index.entries.ids_of(index.entries.recording == place)[:1])
+    np.testing.assert_allclose(found / np.linalg.norm(found), first, atol=1e-5)
+
+
+def test_an_excerpt_and_an_array_are_looked_for(work: Path) -> None:
+    index = library.ClipIndex.open(work / "index")
+    path = work / "clips" / "6.csv"
+    (found,) = index.search(path, k=2, at=48, length=32)
+    assert found.first == 48
+    assert (found.matches[0].place.recording, found.matches[0].place.start) == ("6.csv", 48)
+    assert found.matches[0].score == pytest.approx(1, abs=1e-6)
+    values = np.loadtxt(path, delimiter=",", skiprows=1).T
+    (same,) = index.search(values[:, 48:80], k=2)
+    assert as_json(same)["matches"] == as_json(found)["matches"]
+    (every,) = index.search(path, k=30, at=48, length=32, every=True)
+    assert len(every.matches) == 30
+    assert len({match.place.recording for match in every.matches}) < 30
+
+
+def test_a_part_of_a_recording_is_identified_with_its_place(work: Path, seqcl: Seqcl) -> None:
+    done = seqcl("identify", "index", "clips/4.csv", "--at", "63", "--for", "90", "--json")
+    (found,) = json.loads(done.stdout)
+    assert found["recording"] == "4.csv"
+    assert abs(found["start"] - 63) <= 8
+    assert "4.csv" in seqcl("identify", "index", "clips/4.csv").stdout
+
+
+def test_copies_are_grouped(work: Path, seqcl: Seqcl) -> None:
+    seqcl("index", "run", "--data", "clips", "--out", "index", "--prune")  # moved with the test
+    shutil.copy(work / "clips" / "2.csv", work / "clips" / "=copy.csv")
+    done = seqcl("index", "run", "--data", "clips", "--out", "index")
+    assert "1 added, 10 unchanged" in done.stderr
+    groups = json.loads(seqcl("dedupe", "index", "--threshold", "0.9999", "--json").stdout)
+    assert ["2.csv", "=copy.csv"] in [group["recordings"] for group in groups]
+    rows = list(csv.DictReader(io.StringIO(
+        seqcl("search", "index", "clips/2.csv", "-k", "2", "--csv").stdout
+    )))  # fmt: skip
+    assert {row["recording"] for row in rows} == {"2.csv", "'=copy.csv"}  # no formula
+
+
+def test_an_index_is_quantised_anew_and_its_settings_are_kept(work: Path, seqcl: Seqcl) -> None:
+    seqcl("index", "run", "--data", "clips", "--out", "small", "--set", "data.window=64",
+          "--precision", "float16", "--quantise", "sq8")  # fmt: skip
+    done = seqcl("index", "run", "--data", "clips", "--out", "small", "--quantise", "none")
+    assert "10 unchanged" in done.stderr
+    assert "flat; made" in done.stderr
+    index = library.ClipIndex.open(work / "small")
+    assert (index.manifest.settings.window, index.manifest.settings.hop) == (64, 8)
+    assert index.search(work / "clips" / "1.csv", 1)[0].matches[0].place.recording == "1.csv"
+
+
+def test_a_folder_of_queries_and_a_table_for_people(work: Path, seqcl: Seqcl) -> None:
+    printed = seqcl("search", "index", "clips/1.csv", "clips/2.csv", "-k", "1").stdout
+    assert "1.csv" in printed
+    assert "1.0000" in printed
+    assert len(json.loads(seqcl("search", "index", "clips", "--json").stdout)) == 10
+
+
+def test_a_killed_build_loses_nothing(work: Path, seqcl: Seqcl) -> None:
+    code = (
+        "import os, signal, seqcl\n"
+        "from pathlib import Path\n"
+        "from seqcl.retrieval import building\n"
+        "from seqcl.run.indexing import index_sources\n"
+        "building.PIECE = 50\n"
+        "def die(done, total):\n"
+        "    if done >= 100: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "index_sources(seqcl.load('run'), ['clips'], Path('killed'), device='cpu', on_piece=die)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=work, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert "interrupted" in seqcl("search", "killed", "clips/1.csv", code=12).stderr
+    resumed = seqcl("index", "run", "--data", "clips", "--out", "killed").stderr
+    assert "embedded 120 of 120" in resumed
+    assert "1 resumed, 4 unchanged" in resumed
+    whole, again = (library.ClipIndex.open(work / name) for name in ("index", "killed"))
+    assert np.array_equal(
+        whole.ranker.shards.read(whole.entries.ids), again.ranker.shards.read(again.entries.ids)
+    )
+    assert whole.manifest.calibration == again.manifest.calibration
+
+
+@pytest.mark.parametrize("name", ["catalogue.sqlite", "neighbours.faiss", "run/model.safetensors"])
+def test_a_damaged_part_is_noticed(work: Path, seqcl: Seqcl, name: str) -> None:
+    raw = bytearray((work / "index" / name).read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (work / "index" / name).write_bytes(raw)
+    done = seqcl("search", "index", "clips/1.csv", code=12)
+    assert f"{name}: its sha256 is not the one that was noted" in done.stderr
+
+
+def test_what_is_not_there_or_is_no_index(work: Path, seqcl: Seqcl) -> None:
+    assert "no such index" in seqcl("search", "nothing", "clips/1.csv", code=10).stderr
+    assert "no such file" in seqcl("search", "index", "clips/11.csv", code=10).stderr
+    assert "is no manifest of an index" in seqcl("dedupe", "run", code=12).stderr
+    done = seqcl("index", "run", "--data", "clips", "--out", "clips", code=2)
+    assert "holds other files and no index" in done.stderr
+
+
+def test_queries_that_cannot_be_used(work: Path, seqcl: Seqcl) -> None:
+    write_clip(work / "short.csv", 1, steps=20)
+    done = seqcl("search", "index", "short.csv", code=4)
+    assert "has 20 steps and an entry of the index has 32; give a longer query" in done.stderr
+    done = seqcl("search", "index", "clips/1.csv", "--at", "190", "--for", "20", code=2)
+    assert "has 200 steps, asked for 190 to 210" in done.stderr
+    done = seqcl("search", "index", "clips/1.csv", "--label", "c", code=2)
+    assert "no entry has label 'c'. Known: a, b" in done.stderr
+
+
+def test_another_run_and_a_lock_are_refused(work: Path, seqcl: Seqcl) -> None:
+    seqcl("pretrain", "series", "--data", "clips", "--out", "two", "--set", "training.steps=1",
+          *WINDOW, *SMALL)  # fmt: skip
+    done = seqcl("index", "two", "--data", "clips", "--out", "index", code=2)
+    assert "was made with another run" in done.stderr
+    import fcntl
+
+    with (work / "index" / "lock").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(str(os.getpid()))
+        file.flush()
+        done = seqcl("index", "run", "--data", "clips", "--out", "index", code=11)
+    assert "is writing this index" in done.stderr
+
+
+def test_without_faiss_nothing_is_begun(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(UsageError, match=r"pip install 'seqcl\[search\]'"):
+        index_sources(library.load(work / "run"), [str(work / "clips")], work / "new")
+    assert not (work / "new").exists()

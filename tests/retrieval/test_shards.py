@@ -1,0 +1,65 @@
+"""Vectors on disk: unit length, the same bits, and damage that is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqcl.errors import ArtefactError
+from seqcl.retrieval.shards import Shards, unit_vectors, write_shard
+
+
+def vectors(count: int, size: int = 12) -> np.ndarray:
+    values = np.random.default_rng(count).normal(size=(count, size)).astype(np.float32)
+    return unit_vectors(values, [str(n) for n in range(count)])
+
+
+def test_unit_vectors_have_the_same_bits_in_any_company() -> None:
+    values = np.random.default_rng(0).normal(size=(300, 37)).astype(np.float32)
+    together = unit_vectors(values, ["x"] * 300)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
+    for row in (0, 7, 299):
+        assert np.array_equal(unit_vectors(values[row : row + 1], ["x"])[0], together[row])
+
+
+def test_a_vector_of_zeros_stays_zero() -> None:
+    assert not unit_vectors(np.zeros((1, 4), np.float32), ["silent"]).any()
+
+
+def test_an_embedding_that_is_not_finite_is_named() -> None:
+    values = np.ones((2, 3), np.float32)
+    values[1, 2] = np.nan
+    with pytest.raises(ArtefactError, match=r"b\.wav: its embedding is not finite"):
+        unit_vectors(values, ["a.wav", "b.wav"])
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0), ("float16", 5e-4)])
+def test_vectors_are_read_by_id_over_several_files(
+    tmp_path: Path, precision: str, tolerance: float
+) -> None:
+    parts = [vectors(5), vectors(3), vectors(9)]
+    shards = []
+    for part in parts:
+        shards.append(write_shard(tmp_path, sum(s.rows for s in shards), part, precision))
+    whole, store = np.concatenate(parts), Shards(tmp_path, shards)
+    ids = np.array([16, 0, 7, 7, 5])
+    np.testing.assert_allclose(store.read(ids), whole[ids], atol=tolerance)  # half's last bit
+    blocks = [(first, block) for first, block in store.blocks(4)]
+    assert [first for first, _ in blocks] == [0, 4, 5, 8, 12, 16]
+    np.testing.assert_allclose(np.concatenate([b for _, b in blocks]), whole, atol=tolerance)
+    assert len(store) == 17
+
+
+def test_a_flipped_bit_and_a_missing_file_are_noticed(tmp_path: Path) -> None:
+    shard = write_shard(tmp_path, 0, vectors(4), "float32")
+    path = tmp_path / shard.name
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(ArtefactError, match="sha256 is not the one that was noted"):
+        Shards(tmp_path, [shard]).read(np.array([0]))
+    path.unlink()
+    with pytest.raises(ArtefactError, match="is missing; restore it or index again"):
+        Shards(tmp_path, [shard]).read(np.array([0]))
