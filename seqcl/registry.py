@@ -129,6 +129,7 @@ def registry(kind: str) -> Registry:
 _SEQ = "seqcl.modalities.sequence"
 _IMG = "seqcl.modalities.image"
 _DET = "seqcl.detection"
+_AUDIO = "seqcl.modalities.audio"
 
 _BUILTIN: dict[str, dict[str, str]] = {
     "modalities": {"sequence": f"{_SEQ}.plugin:SEQUENCE", "image": f"{_IMG}.plugin:IMAGE"},
@@ -144,6 +145,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "hdf5": f"{_SEQ}.hdf5:Hdf5Reader",
         "ts": f"{_SEQ}.ts:TsReader",
         "ucr": f"{_SEQ}.ts:UcrReader",
+        "audio": f"{_AUDIO}.files:AudioFileReader",
         "image": f"{_IMG}.files:ImageFileReader",
         "image_npz": f"{_IMG}.archives:ImageNpzReader",
     },

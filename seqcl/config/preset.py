@@ -243,7 +243,9 @@ def _with_modality_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
     filled = {**(_encoder_defaults(tree) if plain else {}), **tree}
     data = filled.get("data") or {}
     if isinstance(data, Mapping):
-        filled["data"] = {"layout": modality.layout, "scaler": modality.scaler, **data}
+        filled["data"] = {
+            "layout": modality.layout, "scaler": modality.scaler, **modality.data, **data
+        }  # fmt: skip
     return filled
 
 

@@ -325,16 +325,17 @@ def open_dataset(
     files = FileValues(recordings, places)
     values: Values = files
     in_memory = loading.fits_in_memory(recordings, len(names))
-    notes = loading.reader_notes(recordings, in_memory)
+    found = recordings
     if in_memory:
         recordings, values, unread = loading.load(recordings, files, len(names))
         skipped += unread
         opening.check_skipped(unread, len(recordings), options, "recordings cannot be read")
-    elif size is not None:
+    elif size is not None or loading.must_be_tried(recordings):
         recordings, unread = loading.drop_unreadable(recordings, files)
         skipped += unread
-        opening.check_skipped(unread, len(recordings), options, "images cannot be read")
+        opening.check_skipped(unread, len(recordings), options, "recordings cannot be read")
         values = FileValues(recordings, places)
+    notes = loading.reader_notes(found, in_memory)
     window = None if options.window is None else options.window + extra_steps
     windows = Windows(recordings.lengths, window, options.hop or options.window)
     labels = opening.window_labels(recordings, windows)
