@@ -132,7 +132,11 @@ _DET = "seqcl.detection"
 _AUDIO = "seqcl.modalities.audio"
 
 _BUILTIN: dict[str, dict[str, str]] = {
-    "modalities": {"sequence": f"{_SEQ}.plugin:SEQUENCE", "image": f"{_IMG}.plugin:IMAGE"},
+    "modalities": {
+        "sequence": f"{_SEQ}.plugin:SEQUENCE",
+        "image": f"{_IMG}.plugin:IMAGE",
+        "audio": f"{_AUDIO}.plugin:AUDIO",
+    },
     "sources": {
         "file": "seqcl.data.sources:FileSource",
         "aeon": f"{_SEQ}.aeon:AeonSource",
@@ -152,6 +156,9 @@ _BUILTIN: dict[str, dict[str, str]] = {
     "frontends": {
         "identity": "seqcl.views.frontend:IdentityFrontend",
         "standardise": f"{_IMG}.frontend:Standardise",
+        "log_mel": f"{_AUDIO}.frontend:LogMel",
+        "mfcc": f"{_AUDIO}.frontend:Mfcc",
+        "pcen": f"{_AUDIO}.frontend:Pcen",
     },
     "augmentations": {
         "crop": "seqcl.views.resampling:Crop",
@@ -202,6 +209,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "resnet1d": "seqcl.encoders.resnet1d:ResNet1d",
         "transformer": "seqcl.encoders.transformer:Transformer",
         "time_frequency": "seqcl.encoders.time_frequency:TimeFrequency",
+        "conv2d": "seqcl.encoders.conv2d:Conv2d",
         "resnet2d": "seqcl.encoders.resnet2d:ResNet2d",
     },
     "poolings": {
@@ -287,6 +295,9 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "minirocket": f"{_SEQ}.baselines:MiniRocket",
         "pixels": f"{_IMG}.baselines:Pixels",
         "colour_histogram": f"{_IMG}.baselines:ColourHistogram",
+        "log_mel_statistics": f"{_AUDIO}.baselines:LogMelStatistics",
+        "log_mel_segments": f"{_AUDIO}.baselines:LogMelSegments",
+        "mfcc_statistics": f"{_AUDIO}.baselines:MfccStatistics",
     },
 }
 

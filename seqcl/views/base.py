@@ -108,6 +108,9 @@ class Frontend(nn.Module, ABC):
     layouts: ClassVar[tuple[Axes, ...]] = ("CT",)
     """What it takes: series, images, or both."""
 
+    pictured: ClassVar[bool] = False
+    """Whether `picture` makes images of series (spectrograms)."""
+
     def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.out_channels = in_channels
