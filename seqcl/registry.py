@@ -229,6 +229,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "last": "seqcl.encoders.pooling:LastPool",
         "attention": "seqcl.encoders.pooling:AttentionPool",
         "stats": "seqcl.encoders.pooling:StatsPool",
+        "segments": "seqcl.encoders.pooling:SegmentPool",
     },
     "heads": {
         "identity": "seqcl.heads.identity:IdentityHead",

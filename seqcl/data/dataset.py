@@ -65,6 +65,7 @@ class Dataset:
         named: whether the files name their channels, so that others are matched by name.
         rate_hz: sampling rate, where the files tell it.
         size: height and width of the images; None = series.
+        modality: of the files, where they can be of one only; else `sequence`.
         classes: sorted labels; label codes are places in it.
         missing: how gaps are to be filled (`DataOptions.missing`).
         skipped: files and recordings that were passed over.
@@ -85,7 +86,9 @@ class Dataset:
         skipped: Sequence[Skipped] = (),
         notes: Sequence[str] = (),
         size: Size | None = None,
+        modality: str = "sequence",
     ) -> None:
+        self.modality = modality
         self.channels, self.named, self.rate_hz, self.missing = channels, named, rate_hz, missing
         self.classes, self._window_labels = labels or (recordings.classes, None)
         self.skipped, self.notes, self.size = tuple(skipped), tuple(notes), size
@@ -351,6 +354,7 @@ def open_dataset(
         skipped=skipped + short,
         notes=notes,
         size=size,
+        modality=loading.modality_of(found),
     )
 
 

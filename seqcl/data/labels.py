@@ -50,7 +50,7 @@ def read_labels(
     if "file" not in header or not {*asked, *names.values()} & set(header):
         raise DataError(
             f"{path}:1: header is {','.join(header)!r}; needed: file, and "
-            "label, group, pair or split"
+            "label, group, pair or split, or other names by data.label, data.group, data.split"
         )
     for line, row in _rows(path):
         name = row["file"]

@@ -16,6 +16,7 @@ __all__ = [
     "drop_unreadable",
     "fits_in_memory",
     "load",
+    "modality_of",
     "must_be_tried",
     "reader_notes",
     "without_readers",
@@ -67,6 +68,12 @@ def load(
     values = MemoryValues(flat, np.array(offsets, dtype=np.int64), steps)
     whole = recordings if not skipped else recordings.take(np.array(kept, dtype=np.int64))
     return whole, values, skipped
+
+
+def modality_of(recordings: Recordings) -> str:
+    """Return the modality of the files, that of the first one's reader."""
+    reader = recordings.files[0].reader
+    return "sequence" if reader is None else reader.modality
 
 
 def must_be_tried(recordings: Recordings) -> bool:

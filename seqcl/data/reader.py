@@ -58,6 +58,8 @@ class Reader(ABC):
     """
 
     kind: ClassVar[str] = "readers"
+    modality: ClassVar[str] = "sequence"
+    """Which modality its files are of, where they can be of one only."""
     suffixes: ClassVar[tuple[str, ...]] = ()
     lazy: ClassVar[bool] = False
     """True where `read` costs what the window holds, not what the file holds (it seeks).

@@ -29,6 +29,7 @@ class AudioFileReader(Reader):
     picks some (c0, c1, ...); ``data.rate_hz`` resamples. A window is read by seeking.
     """
 
+    modality: ClassVar[str] = "audio"
     suffixes: ClassVar[tuple[str, ...]] = (
         ".wav", ".flac", ".ogg", ".oga", ".mp3", ".aiff", ".aif", ".w64", ".au",
     )  # fmt: skip

@@ -118,7 +118,7 @@ def test_folders_of_several_rates_are_resampled_and_told(tmp_path: Path) -> None
     assert dataset.lengths.tolist() == [10_000, 10_000, 1_815]
     (told,) = [note for note in dataset.notes if "sampling rates" in note]
     assert told.endswith("resampled to one: 8,000 Hz (2), 44,100 Hz (1)")
-    with pytest.raises(DataError, match="44100 Hz .* has 8000 Hz"):
+    with pytest.raises(DataError, match="44100 Hz .* has 8000 Hz; .*data.rate_hz does so for"):
         opened(tmp_path)
 
 
