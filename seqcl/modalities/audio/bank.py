@@ -1,7 +1,7 @@
 """Sounds that augmentations take stretches of: coloured noise, or the files of a folder.
 
-A bank is a ring of samples, made or read once a process and kept on the device; a stretch begins
-anywhere in it. So a record's noise costs one copy.
+A bank is made or read once a process and kept on the device; a stretch begins anywhere in it. So
+a record's noise costs one copy.
 """
 
 from __future__ import annotations
@@ -92,10 +92,15 @@ def response_bank(folder: str, rate_hz: int, device: torch.device) -> Tensor:
 
 
 def stretches(bank: Tensor, place: Tensor, steps: int) -> Tensor:
-    """Return stretches (B, steps) of a ring (S,), each from `place` (B,) in [0, 1) on."""
-    copies = -(-steps // len(bank)) + 1 if steps > len(bank) // 4 else 0
-    ring = bank.repeat(copies) if copies else torch.cat((bank, bank[:steps]))
-    return ring.unfold(0, steps, 1)[(place * len(bank)).long()]
+    """Return stretches (B, steps) of a bank (S,), `place` (B,) in [0, 1) says from where on.
+
+    A bank of less than four times as many steps is a ring, whose end its beginning follows.
+    """
+    first = len(bank) - steps + 1
+    if 4 * steps > len(bank):
+        first = len(bank)
+        bank = bank.repeat(-(-steps // len(bank)) + 1)
+    return bank.unfold(0, steps, 1)[(place * first).long()]
 
 
 def _read(folder: str, rate_hz: int) -> list[np.ndarray]:

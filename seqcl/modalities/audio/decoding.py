@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcl.errors import DataError, UsageError
-from seqcl.modalities.audio.wav import open_pcm, read_pcm
+from seqcl.modalities.audio.wav import Pcm, open_pcm, read_pcm
 
 __all__ = ["Sound", "decode", "open_sound", "require"]
 
@@ -37,13 +37,15 @@ class Sound:
     rate_hz: int
     channels: int
     frames: int
+    pcm: Pcm | None = None
+    """Where its samples lie, if they are plain."""
 
 
 def open_sound(path: Path) -> Sound:
     """Read the header; raises DataError where the file is no audio or lies about its length."""
     pcm = open_pcm(path)
     if pcm is not None:
-        return Sound(path, pcm.rate_hz, pcm.channels, pcm.frames)
+        return Sound(path, pcm.rate_hz, pcm.channels, pcm.frames, pcm)
     with _opened(path) as file:
         sound = Sound(path, file.samplerate, file.channels, file.frames)
     size = path.stat().st_size
@@ -55,14 +57,14 @@ def open_sound(path: Path) -> Sound:
     return sound
 
 
-def decode(path: Path, start: int, stop: int) -> Floats:
+def decode(sound: Sound, start: int, stop: int) -> Floats:
     """Return frames `start` to `stop` (channels, stop - start) by seeking.
 
     Raises DataError where the file is damaged there or has fewer.
     """
-    pcm = open_pcm(path)
-    if pcm is not None:
-        return read_pcm(pcm, start, stop)
+    path = sound.path
+    if sound.pcm is not None:
+        return read_pcm(sound.pcm, start, stop)
     with _opened(path) as file:
         begin = max(0, start - _MP3_RUN_UP) if file.subtype.startswith("MPEG") else start
         if begin:
@@ -70,8 +72,8 @@ def decode(path: Path, start: int, stop: int) -> Floats:
         values: Floats = file.read(stop - begin, dtype="float32", always_2d=True)[start - begin :]
     if len(values) < stop - start:
         raise DataError(
-            f"{path}: its header promises {file.frames / file.samplerate:.3g} s of sound and it "
-            f"ends after {(start + len(values)) / file.samplerate:.3g} s; save it again"
+            f"{path}: its header promises {sound.frames / sound.rate_hz:.3g} s of sound and it "
+            f"ends after {(start + len(values)) / sound.rate_hz:.3g} s; save it again"
         )
     return np.ascontiguousarray(values.T)
 

@@ -21,6 +21,9 @@ __all__ = ["AudioFileReader"]
 
 Floats = npt.NDArray[np.float32]
 
+_HEADERS = 4_096
+"""Headers that are remembered between a scan and the reads that follow."""
+
 
 class AudioFileReader(Reader):
     """Reads wav, flac, ogg, mp3 and aiff files, each one recording.
@@ -42,11 +45,11 @@ class AudioFileReader(Reader):
         self._rates: Counter[int] = Counter()
         self._silent: list[str] = []
         self._cache = None if columns.cache is None else SampleCache(Path(columns.cache))
-        self._last: Sound | None = None
+        self._sounds: dict[Path, Sound] = {}
 
     def scan(self, path: Path) -> Iterator[Entry]:
         """Yield the one recording of a file; raises DataError where it is none."""
-        sound = open_sound(path)
+        sound = self._remembered(open_sound(path))
         rate = self.columns.rate_hz or sound.rate_hz
         names = self._names(sound)
         self._rates[sound.rate_hz] += 1
@@ -65,7 +68,7 @@ class AudioFileReader(Reader):
             values = self._decoded(entry.path, start, stop)
         else:
             values = self._cache.read(entry, self._settings(), start, stop, self._decoded)
-        if (start, stop) == (0, entry.length) and not values.any():
+        if (start, stop) == (0, entry.length) and not (values[:, :99].any() or values.any()):
             self._silent.append(entry.id)
         return Record(
             values=values,
@@ -93,13 +96,11 @@ class AudioFileReader(Reader):
 
     def _decoded(self, path: Path, start: int, stop: int) -> Floats:
         """Return samples of a file as the options ask for them, (C, stop - start)."""
-        if self._last is None or self._last.path != path:
-            self._last = open_sound(path)
-        sound = self._last
+        sound = self._sounds.get(path) or self._remembered(open_sound(path))
         rate = self.columns.rate_hz or sound.rate_hz
 
         def read(first: int, last: int) -> Floats:
-            samples = decode(path, first, last)
+            samples = decode(sound, first, last)
             if self.columns.values is not None:
                 chosen = pick_channels(path, default_channels(len(samples)), self.columns.values)
                 return samples[list(chosen)]
@@ -109,6 +110,13 @@ class AudioFileReader(Reader):
             return samples
 
         return resampled_excerpt(read, sound.frames, sound.rate_hz, rate, start, stop)
+
+    def _remembered(self, sound: Sound) -> Sound:
+        """Keep a header; the oldest one is forgotten where they are many."""
+        if len(self._sounds) >= _HEADERS:
+            del self._sounds[next(iter(self._sounds))]
+        self._sounds[sound.path] = sound
+        return sound
 
     def _names(self, sound: Sound) -> tuple[str, ...]:
         if self.columns.values is None:

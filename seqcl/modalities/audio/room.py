@@ -62,7 +62,8 @@ class Reverb(ValueAugmentation):
         steps = values.shape[-1]
         response = self._responses(batch, params, values.device)[:, :steps]
         size = fast_length(steps + response.shape[1] - 1)
-        spectrum = torch.fft.rfft(values, n=size) * torch.fft.rfft(response, n=size).unsqueeze(1)
+        spectrum = torch.fft.rfft(values, n=size)
+        spectrum *= torch.fft.rfft(response, n=size).unsqueeze(1)
         wet = torch.fft.irfft(spectrum, n=size)[..., :steps]
         ratio = power(values, batch) / power(wet, batch).clamp(min=1e-20)
         heard: Tensor = wet * ratio.sqrt()
@@ -77,10 +78,10 @@ class Reverb(ValueAugmentation):
         length = min(batch.values.shape[-1], max(2, int(self.decay_s[1] * rate)))
         noise = stretches(coloured_bank(0.0, 0.0, device), params["place"], length)
         seconds = torch.arange(length, device=device) / rate
-        tail = noise * (-_DECAY / params["decay_s"] * seconds).exp()
+        tail = (-_DECAY / params["decay_s"] * seconds).exp_().mul_(noise)
         tail[:, 0] = 0.0
-        energy = tail.square().sum(1, keepdim=True).clamp(min=1e-20)
-        tail = tail * energy.rsqrt() * 10 ** (-params["direct_db"] / 20)
+        norm = torch.linalg.vector_norm(tail, dim=1, keepdim=True).clamp(min=1e-10)
+        tail *= 10 ** (-params["direct_db"] / 20) / norm
         tail[:, 0] = 1.0
         response: Tensor = tail
         return response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import torch
 from torch import Tensor
 
 from seqcl.batch import Batch
@@ -44,7 +45,7 @@ def waves(batch: Batch) -> Tensor:
 def power(values: Tensor, batch: Batch) -> Tensor:
     """Return the mean square of `values` (B, C, T) over a record's real steps, (B, 1, 1)."""
     mask = real_steps(batch)
-    total = zero_masked(values, mask).square().mean(1).sum(1)
-    if mask is None:
-        return (total / values.shape[-1]).view(-1, 1, 1)
-    return (total / mask.sum(1).clamp(min=1)).view(-1, 1, 1)
+    norm = torch.linalg.vector_norm(zero_masked(values, mask), dim=(1, 2), keepdim=True)
+    steps = values.shape[-1] if mask is None else mask.sum(1).clamp(min=1).view(-1, 1, 1)
+    total: Tensor = norm.square() / (steps * values.shape[1])
+    return total

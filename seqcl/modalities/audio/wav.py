@@ -11,7 +11,7 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,10 @@ _TYPES = {(_PCM, 8): "u1", (_PCM, 16): "<i2", (_PCM, 24): "u1", (_PCM, 32): "<i4
           (_FLOAT, 32): "<f4", (_FLOAT, 64): "<f8"}  # fmt: skip
 _STREAMED = 0xFFFFFFFF
 """Size of a data chunk whose writer could not go back to fill it in: up to the end of the file."""
+
+
+_HEAD = 4_096
+"""Bytes of a file that are looked at first; most headers take 44."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +52,46 @@ def open_pcm(path: Path) -> Pcm | None:
 
     Raises DataError where the header promises more samples than there are.
     """
-    with path.open("rb", buffering=4096) as file:
-        head = file.read(12)
-        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
+    file = os.open(path, os.O_RDONLY)
+    try:
+        head = os.pread(file, _HEAD, 0)
+        if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
             return None
         found: tuple[int, int, int, int] | None = None
-        while len(chunk := file.read(8)) == 8:
+        place = 12
+        while len(chunk := _bytes(file, head, place, 8)) == 8:
             name, size = struct.unpack("<4sI", chunk)
             if name == b"data":
-                return None if found is None else _located(path, file, size, found)
+                end = os.fstat(file).st_size
+                return None if found is None else _located(path, place + 8, end, size, found)
             if name == b"fmt ":
-                found = _format(file.read(size))
-            else:
-                file.seek(size, os.SEEK_CUR)
-            file.seek(size & 1, os.SEEK_CUR)
-    return None
+                found = _format(_bytes(file, head, place + 8, min(size, _HEAD)))
+            place += 8 + size + (size & 1)
+        return None
+    finally:
+        os.close(file)
 
 
 def read_pcm(sound: Pcm, start: int, stop: int) -> Floats:
     """Return frames `start` to `stop` (channels, n); whole numbers are scaled to [-1, 1)."""
-    kind = np.dtype(_TYPES[sound.form, sound.bits])
-    width = sound.bits // 8
-    items = (stop - start) * sound.channels * width // kind.itemsize
-    offset = sound.offset + start * sound.channels * width
-    raw = np.fromfile(sound.path, kind, items, offset=offset)
-    if len(raw) < items:
-        raise DataError(f"{sound.path}: ends before sample {stop}; save it again")
+    width = sound.channels * sound.bits // 8
+    wanted = (stop - start) * width
+    with open(sound.path, "rb", buffering=0) as file:
+        file.seek(sound.offset + start * width)
+        data = bytearray(wanted)
+        if file.readinto(data) != wanted:
+            raise DataError(f"{sound.path}: ends before sample {stop}; save it again")
+    raw = np.frombuffer(data, _TYPES[sound.form, sound.bits])
     if sound.form == _PCM and sound.bits == 24:
         raw = _from_24_bits(raw)
     return _scaled(raw.reshape(-1, sound.channels), sound)
+
+
+def _bytes(file: int, head: bytes, place: int, count: int) -> bytes:
+    """Return bytes of an open file, from its beginning where they are there."""
+    if place + count <= len(head):
+        return head[place : place + count]
+    return os.pread(file, count, place)
 
 
 def _format(chunk: bytes) -> tuple[int, int, int, int] | None:
@@ -90,10 +105,9 @@ def _format(chunk: bytes) -> tuple[int, int, int, int] | None:
     return (form, bits, channels, rate) if plain else None
 
 
-def _located(path: Path, file: IO[bytes], size: int, found: tuple[int, int, int, int]) -> Pcm:
+def _located(path: Path, offset: int, end: int, size: int, found: tuple[int, int, int, int]) -> Pcm:
     form, bits, channels, rate = found
-    offset, block = file.tell(), channels * bits // 8
-    follow = os.fstat(file.fileno()).st_size - offset
+    block, follow = channels * bits // 8, end - offset
     if size == _STREAMED:
         size = follow
     if size > follow:
@@ -113,10 +127,9 @@ def _from_24_bits(raw: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
 
 def _scaled(raw: npt.NDArray[Any], sound: Pcm) -> Floats:
     """Return samples (n, channels) of any kind as (channels, n) float32."""
-    values = np.ascontiguousarray(raw.T, dtype=np.float32)
-    if sound.form == _FLOAT:
-        return values
-    if sound.bits == 8:
-        values -= 128.0
-        return values * np.float32(1 / 128)
-    return values * np.float32(2.0 ** -(15 if sound.bits == 16 else 31))
+    values: Floats = raw.T.astype(np.float32, order="C")
+    if sound.form == _PCM:
+        if sound.bits == 8:
+            values -= np.float32(128)
+        values *= np.float32(2.0 ** -{8: 7, 16: 15}.get(sound.bits, 31))
+    return values

@@ -60,7 +60,9 @@ def test_coloured_noise_falls_as_its_exponent_says(colour):
     assert np.polyfit(range(9), octaves, 1)[0] == pytest.approx(-colour, abs=0.05)
 
 
-def test_a_stretch_is_a_part_of_the_ring_from_any_place_on():
+def test_a_stretch_is_a_part_of_the_bank_from_any_place_on():
+    parts = stretches(torch.arange(100.0), torch.tensor([0.0, 0.9999]), 4)
+    assert parts.tolist() == [[0, 1, 2, 3], [96, 97, 98, 99]]
     ring = torch.arange(10.0)
     parts = stretches(ring, torch.tensor([0.0, 0.81]), 4)
     assert parts.tolist() == [[0, 1, 2, 3], [8, 9, 0, 1]]
