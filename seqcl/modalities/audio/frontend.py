@@ -32,15 +32,9 @@ class Spectrogram(Frontend):
     """A mel spectrogram, compressed by a subclass and brought to mean 0 and deviation 1.
 
     Args:
-        in_channels: C of the waveforms; channels of one after the other's bands come out.
-        rate_hz: samples a second, which must be that of the data.
-        bands: mel bands; peaks at equal distances on Slaney's scale.
-        window: samples of a frame (a periodic Hann window).
-        hop: samples from one frame to the next.
-        low_hz, high_hz: ends of the bands; None = half the rate.
-        normalise: `band`: by the mean and deviation of each band in the training data; `all`: by
-            one of each for all bands; `record`: less each record's own mean in each band, by the
-            deviation that this leaves in the training data; `none`.
+        in_channels: C of the waveforms; the bands of one channel come after those of another.
+        features: bands or coefficients that a subclass gives for each channel.
+        rate_hz, bands, window, hop, low_hz, high_hz, normalise: see `LogMel`.
 
     Attributes:
         mean, std: (F, 1) buffers; 0 and 1 until `prepare`.
@@ -164,12 +158,21 @@ class Spectrogram(Frontend):
 
 
 class LogMel(Spectrogram):
-    """The logarithm of the power in each mel band (options: see `Spectrogram`).
+    """The logarithm of the power in each mel band.
 
-    ``ln(power + floor)``; the power is librosa's melspectrogram to 1e-6 of its largest value.
+    ``ln(power + floor)``; the power is librosa's melspectrogram to 1e-6 of its largest value, with
+    Slaney's scale and norm.
 
     Args:
         in_channels: C of the waveforms.
+        rate_hz: samples a second, which must be that of the data.
+        bands: mel bands.
+        window: samples of a frame (a periodic Hann window).
+        hop: samples from one frame to the next; T samples give ceil(T / hop) frames.
+        low_hz, high_hz: ends of the bands; None = half the rate.
+        normalise: `band`: by the mean and deviation of each band in the training data; `all`: by
+            one of each for all bands; `record`: less each record's own mean in each band, by the
+            deviation that this leaves in the training data; `none`.
         floor: what is added to the power; 1e-6 lies 54 dB below white noise of deviation 0.1.
     """
 
@@ -206,7 +209,7 @@ class Mfcc(Spectrogram):
     Args:
         in_channels: C of the waveforms.
         coefficients: how many, the first being the level.
-        floor: as in `log_mel`.
+        rate_hz, bands, window, hop, low_hz, high_hz, normalise, floor: as in `log_mel`.
     """
 
     basis: Tensor
@@ -255,6 +258,7 @@ class Pcen(Spectrogram):
         bias, power: of the compression.
         smoothing_s: time constant of M in seconds.
         eps: keeps silence silent.
+        rate_hz, bands, window, hop, low_hz, high_hz, normalise: as in `log_mel`.
     """
 
     def __init__(
