@@ -25,6 +25,10 @@ from seqcl.views.base import Frontend, real_steps, zero_masked
 
 __all__ = ["LogMel", "Mfcc", "Normalise", "Pcen", "Spectrogram"]
 
+_LEAST = 0.5
+"""Least deviation of a band as a share of the mean one: bands above a recording's cut-off hold
+rounding alone, which must not be blown up to the size of sound."""
+
 Normalise = Literal["band", "all", "record", "none"]
 
 
@@ -94,6 +98,7 @@ class Spectrogram(Frontend):
         if self.normalise != "none":
             self.mean.copy_(mean[0].expand_as(self.mean))
             std = variance.sqrt()[0]
+            std = std.clamp(min=_LEAST * float(std.mean()))
             self.std.copy_(torch.where(std > 1e-6, std, 1.0).expand_as(self.std))
 
     def forward(self, batch: Batch) -> Batch:

@@ -77,6 +77,18 @@ def test_statistics_bring_the_training_data_to_mean_0_and_deviation_1():
     assert torch.equal(plain.mean, torch.zeros(64, 1))
 
 
+def test_bands_without_sound_are_not_blown_up_to_its_size():
+    pulse = np.hanning(8_000)  # a click at an end would sound in every band
+    tones = [np.sin(np.arange(8_000) * 2 * np.pi * hz / RATE) * pulse for hz in (500, 900)]
+    waves = np.stack(tones).astype(np.float32)
+    front = LogMel(1, low_hz=300.0)
+    front.prepare(batch(*waves), Rng(0))
+    raw = LogMel(1, low_hz=300.0, normalise="none")(batch(*waves)).values
+    usual = raw.std((0, 2), correction=0).mean()
+    assert raw[:, -8:].std() < 0.1 * usual
+    assert front.std[-8:].flatten().numpy() == pytest.approx(0.5 * usual.item(), rel=1e-3)
+
+
 def test_a_record_less_its_own_mean_is_blind_to_its_level():
     front = LogMel(1, normalise="record", floor=1e-12)
     front.prepare(batch(WAVE, 3 * WAVE), Rng(0))
