@@ -221,6 +221,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "transformer": "seqcl.encoders.transformer:Transformer",
         "time_frequency": "seqcl.encoders.time_frequency:TimeFrequency",
         "conv2d": "seqcl.encoders.conv2d:Conv2d",
+        "frames": "seqcl.encoders.frames:Frames",
         "resnet2d": "seqcl.encoders.resnet2d:ResNet2d",
     },
     "poolings": {
