@@ -41,7 +41,7 @@ class Conv2d(Encoder):
         self,
         in_channels: int,
         *,
-        widths: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (32, 64, 128, 128),
+        widths: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (16, 32, 64, 128),
         local_dim: Annotated[int, Ge(1)] = 256,
         pooling: Spec[Pooling] = Spec("poolings", "stats"),
     ) -> None:

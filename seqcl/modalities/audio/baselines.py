@@ -11,6 +11,7 @@ from torch import Tensor
 
 from seqcl.batch import Batch, Embeddings
 from seqcl.data.dataset import Dataset
+from seqcl.data.scaler import Scaler
 from seqcl.modalities.audio.frontend import LogMel, Mfcc, Spectrogram
 from seqcl.modalities.base import Baseline, NotApplicable
 from seqcl.views.base import real_steps
@@ -21,6 +22,7 @@ Floats = npt.NDArray[np.float32]
 
 _ROWS = 16
 _SEGMENTS = 10
+_LEVEL = 0.1
 _EVALUATORS = ("linear", "knn", "clustering", "retrieval")
 
 
@@ -28,6 +30,8 @@ class _OfSpectrograms(Baseline):
     """Describes each record by a vector of its spectrogram, standardised by the reference."""
 
     evaluators: ClassVar[tuple[str, ...]] = _EVALUATORS
+    levelled: ClassVar[bool] = False
+    """Whether each waveform is brought to one level first."""
 
     def __call__(
         self, reference: Dataset, test: Dataset, seed: int
@@ -57,6 +61,8 @@ class _OfSpectrograms(Baseline):
         for first in range(0, len(dataset), _ROWS):
             rows = dataset.gather(range(first, min(first + _ROWS, len(dataset))))
             values, lengths = torch.from_numpy(rows.values), torch.from_numpy(rows.lengths)
+            if self.levelled:
+                values = _LEVEL * Scaler(values.shape[1], mode="record")(values)
             batch = Batch(values.nan_to_num(), torch.arange(len(values)), lengths=lengths)
             view = front(batch)
             mask = real_steps(view)
@@ -79,9 +85,13 @@ class LogMelStatistics(_OfSpectrograms):
 
 
 class LogMelSegments(_OfSpectrograms):
-    """Mean of each of 64 log-mel bands in 10 equal parts of a record, in the order of time."""
+    """Mean of each of 64 log-mel bands in 10 equal parts of a record, in the order of time.
+
+    Every waveform has the deviation 0.1, so that loud and soft are alike.
+    """
 
     name: ClassVar[str] = "log_mel_segments"
+    levelled: ClassVar[bool] = True
 
     def describe(self, frames: Tensor) -> Tensor:
         """Return (10 F,); a record of fewer frames repeats some."""

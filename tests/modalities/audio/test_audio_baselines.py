@@ -67,3 +67,12 @@ def test_what_is_no_audio_is_not_applicable():
     plain = dataset_from_arrays(WAVES)
     with pytest.raises(NotApplicable, match="needs audio, whose sampling rate is known"):
         LogMelStatistics()(plain, plain, 0)
+
+
+def test_segments_are_blind_to_the_level_of_a_record(tmp_path):
+    wave = WAVES[0][0]
+    np.savez(tmp_path / "b.npz", X=np.stack([wave, 0.1 * wave, wave[::-1]]), rate_hz=16_000)
+    dataset = open_dataset([str(tmp_path / "b.npz")], DataOptions())
+    loud, soft, other = LogMelSegments()(dataset, dataset, 0)[0].values
+    assert_allclose(loud, soft, atol=1e-2)
+    assert abs(loud - other).max() > 1
