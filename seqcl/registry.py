@@ -129,9 +129,14 @@ def registry(kind: str) -> Registry:
 _SEQ = "seqcl.modalities.sequence"
 _IMG = "seqcl.modalities.image"
 _DET = "seqcl.detection"
+_AUDIO = "seqcl.modalities.audio"
 
 _BUILTIN: dict[str, dict[str, str]] = {
-    "modalities": {"sequence": f"{_SEQ}.plugin:SEQUENCE", "image": f"{_IMG}.plugin:IMAGE"},
+    "modalities": {
+        "sequence": f"{_SEQ}.plugin:SEQUENCE",
+        "image": f"{_IMG}.plugin:IMAGE",
+        "audio": f"{_AUDIO}.plugin:AUDIO",
+    },
     "sources": {
         "file": "seqcl.data.sources:FileSource",
         "aeon": f"{_SEQ}.aeon:AeonSource",
@@ -144,12 +149,16 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "hdf5": f"{_SEQ}.hdf5:Hdf5Reader",
         "ts": f"{_SEQ}.ts:TsReader",
         "ucr": f"{_SEQ}.ts:UcrReader",
+        "audio": f"{_AUDIO}.files:AudioFileReader",
         "image": f"{_IMG}.files:ImageFileReader",
         "image_npz": f"{_IMG}.archives:ImageNpzReader",
     },
     "frontends": {
         "identity": "seqcl.views.frontend:IdentityFrontend",
         "standardise": f"{_IMG}.frontend:Standardise",
+        "log_mel": f"{_AUDIO}.frontend:LogMel",
+        "mfcc": f"{_AUDIO}.frontend:Mfcc",
+        "pcen": f"{_AUDIO}.frontend:Pcen",
     },
     "augmentations": {
         "crop": "seqcl.views.resampling:Crop",
@@ -174,6 +183,17 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "splice": "seqcl.views.injection_replaced:Splice",
         "local_warp": "seqcl.views.injection_replaced:LocalWarp",
         "inject": "seqcl.views.injection_mixed:Inject",
+        "noise": f"{_AUDIO}.noise:Noise",
+        "reverb": f"{_AUDIO}.room:Reverb",
+        "equaliser": f"{_AUDIO}.equaliser:Equaliser",
+        "gain": f"{_AUDIO}.level:Gain",
+        "polarity": f"{_AUDIO}.level:Polarity",
+        "clipping": f"{_AUDIO}.level:Clipping",
+        "quantisation": f"{_AUDIO}.level:Quantisation",
+        "band_warp": f"{_AUDIO}.bands:BandWarp",
+        "band_mask": f"{_AUDIO}.bands:BandMask",
+        "band_offset": f"{_AUDIO}.bands:BandOffset",
+        "band_mix": f"{_AUDIO}.bands:BandMix",
         "resized_crop": f"{_IMG}.crop:ResizedCrop",
         "colour_distortion": f"{_IMG}.colour:ColourDistortion",
         "grayscale": f"{_IMG}.colour:Grayscale",
@@ -200,6 +220,8 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "resnet1d": "seqcl.encoders.resnet1d:ResNet1d",
         "transformer": "seqcl.encoders.transformer:Transformer",
         "time_frequency": "seqcl.encoders.time_frequency:TimeFrequency",
+        "conv2d": "seqcl.encoders.conv2d:Conv2d",
+        "frames": "seqcl.encoders.frames:Frames",
         "resnet2d": "seqcl.encoders.resnet2d:ResNet2d",
     },
     "poolings": {
@@ -208,6 +230,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "last": "seqcl.encoders.pooling:LastPool",
         "attention": "seqcl.encoders.pooling:AttentionPool",
         "stats": "seqcl.encoders.pooling:StatsPool",
+        "segments": "seqcl.encoders.pooling:SegmentPool",
     },
     "heads": {
         "identity": "seqcl.heads.identity:IdentityHead",
@@ -285,6 +308,9 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "minirocket": f"{_SEQ}.baselines:MiniRocket",
         "pixels": f"{_IMG}.baselines:Pixels",
         "colour_histogram": f"{_IMG}.baselines:ColourHistogram",
+        "log_mel_statistics": f"{_AUDIO}.baselines:LogMelStatistics",
+        "log_mel_segments": f"{_AUDIO}.baselines:LogMelSegments",
+        "mfcc_statistics": f"{_AUDIO}.baselines:MfccStatistics",
     },
 }
 

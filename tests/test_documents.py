@@ -6,11 +6,13 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from command_line import SMALL, run_command
 from PIL import Image
@@ -93,7 +95,21 @@ def workplace(tmp_path: Path) -> Path:
         ]
         (tmp_path / f"{name}.csv").write_text("time,flow,pressure,regime\n" + "\n".join(lines))
     write_photos(tmp_path / "photos", rng)
+    write_sounds(tmp_path / "clips", rng, "label,split", ("train", "test"))
+    write_sounds(tmp_path / "birds", rng, "species,fold", ("1", "2", "3"))
     return tmp_path
+
+
+def write_sounds(
+    folder: Path, rng: np.random.Generator, columns: str, splits: Sequence[str]
+) -> None:
+    """Write sounds of a second in two classes, as many in each split."""
+    folder.mkdir()
+    rows = [f"file,{columns}"]
+    for number in range(8 * len(splits)):
+        soundfile.write(folder / f"{number}.wav", rng.normal(0, 0.1, 16_000), 16_000)
+        rows.append(f"{number}.wav,{('owl', 'wren')[number % 2]},{splits[number // 8]}")
+    (folder / "labels.csv").write_text("\n".join(rows))
 
 
 def write_photos(folder: Path, rng: np.random.Generator) -> None:
@@ -127,7 +143,8 @@ def test_the_commands_of_a_page_work(page: Path, workplace: Path) -> None:
                 )
                 assert done.returncode == 0, done.stderr
             made.add(name)
-        trains = command[0] == "pretrain" and command[1] not in ("series-instant", "sensor-anomaly")
+        without = ("series-instant", "audio-instant", "sensor-anomaly")
+        trains = command[0] == "pretrain" and command[1] not in without
         is_image = command[1].startswith("image-")
         extra = (quick_images if is_image else quick) if trains else ()
         extra = QUICK_DETECTOR if command[1] == "sensor-anomaly" else extra

@@ -25,6 +25,7 @@ HOMES = {
     "PIL": {"modalities", "report"},
     "h5py": {"data"},
     "scipy": {"detection"},
+    "soundfile": {"modalities"}, "soxr": {"modalities"}, "librosa": set(), "torchaudio": set(),
     "aeon": {"modalities", "run"},
     "tensorboard": {"training"},
     "faiss": {"retrieval"}, "uvicorn": {"retrieval"},

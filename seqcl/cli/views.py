@@ -15,10 +15,11 @@ from seqcl.cli.progress import note
 @options.data("data", text="Data to draw: file, folder, glob or scheme:name.")
 @click.option(
     "--out",
-    metavar="FILE",
+    metavar="FILE|DIR",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Picture (.svg or .html of series, .png of images) or arrays (.npz) to write.",
+    type=click.Path(path_type=Path),
+    help="Picture (.svg or .html of series, .png of images and spectrograms), arrays (.npz) or, of "
+    "audio, a folder of .wav files to write.",
 )
 @click.option(
     "--records", type=click.IntRange(1, 64), default=6, show_default=True, help="Records to draw."

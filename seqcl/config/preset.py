@@ -32,6 +32,7 @@ __all__ = [
     "load_preset",
     "preset_names",
     "resolve_preset",
+    "specs_in",
 ]
 
 
@@ -209,7 +210,7 @@ def _check_layouts(parts: Mapping[str, Any], faults: Faults) -> None:
     if modality is None:
         return
     for section in ("frontend", "views", "encoder", "embedding"):
-        for spec in _specs(parts[section]):
+        for spec in specs_in(parts[section]):
             found = registry(spec.kind)[spec.name]
             layouts = getattr(found, "layouts", (modality.layout,))
             if modality.layout not in layouts:
@@ -222,15 +223,15 @@ def _check_layouts(parts: Mapping[str, Any], faults: Faults) -> None:
                 )
 
 
-def _specs(value: Any) -> Iterator[Spec[Any]]:
+def specs_in(value: Any) -> Iterator[Spec[Any]]:
     """Yield a component and the components among its options."""
     if isinstance(value, Spec):
         yield value
         for option in value.options.values():
-            yield from _specs(option)
+            yield from specs_in(option)
     elif isinstance(value, tuple):
         for item in value:
-            yield from _specs(item)
+            yield from specs_in(item)
 
 
 def _with_modality_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,7 +244,9 @@ def _with_modality_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
     filled = {**(_encoder_defaults(tree) if plain else {}), **tree}
     data = filled.get("data") or {}
     if isinstance(data, Mapping):
-        filled["data"] = {"layout": modality.layout, "scaler": modality.scaler, **data}
+        filled["data"] = {
+            "layout": modality.layout, "scaler": modality.scaler, **modality.data, **data
+        }  # fmt: skip
     return filled
 
 

@@ -42,6 +42,7 @@ class Dataset:
         named: whether the files name their channels, so that others are matched by name.
         rate_hz: sampling rate, where the files tell it.
         size: height and width of the images; None = series.
+        modality: of the files, where they can be of one only; else `sequence`.
         classes: sorted labels; label codes are places in it.
         missing: how gaps are to be filled (`DataOptions.missing`).
         skipped: files and recordings that were passed over.
@@ -62,7 +63,9 @@ class Dataset:
         skipped: Sequence[Skipped] = (),
         notes: Sequence[str] = (),
         size: Size | None = None,
+        modality: str = "sequence",
     ) -> None:
+        self.modality = modality
         self.channels, self.named, self.rate_hz, self.missing = channels, named, rate_hz, missing
         self.classes, self._window_labels = labels or (recordings.classes, None)
         self.skipped, self.notes, self.size = tuple(skipped), tuple(notes), size
@@ -315,16 +318,17 @@ def open_dataset(
     files = FileValues(recordings, places)
     values: Values = files
     in_memory = loading.fits_in_memory(recordings, len(names))
-    notes = loading.reader_notes(recordings, in_memory)
+    found = recordings
     if in_memory:
         recordings, values, unread = loading.load(recordings, files, len(names))
         skipped += unread
         opening.check_skipped(unread, len(recordings), options, "recordings cannot be read")
-    elif size is not None:
+    elif size is not None or loading.must_be_tried(recordings):
         recordings, unread = loading.drop_unreadable(recordings, files)
         skipped += unread
-        opening.check_skipped(unread, len(recordings), options, "images cannot be read")
+        opening.check_skipped(unread, len(recordings), options, "recordings cannot be read")
         values = FileValues(recordings, places)
+    notes = loading.reader_notes(found, in_memory)
     window = None if options.window is None else options.window + extra_steps
     windows = Windows(recordings.lengths, window, options.hop or options.window)
     labels = opening.window_labels(recordings, windows)
@@ -340,6 +344,7 @@ def open_dataset(
         skipped=skipped + short,
         notes=notes,
         size=size,
+        modality=loading.modality_of(found),
     )
 
 

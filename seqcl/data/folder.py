@@ -12,6 +12,7 @@ from pathlib import Path
 
 from seqcl.batch import Label
 from seqcl.data.labels import LABELS_NAME, read_labels
+from seqcl.data.reader import Columns
 from seqcl.errors import DataError, MissingInputError
 
 __all__ = ["Found", "find_files"]
@@ -34,11 +35,23 @@ class Found:
     """The sub-folder, where it tells the files apart: their label, if nothing else does."""
 
 
-def find_files(name: str, wanted: Callable[[Path], bool]) -> list[Found]:
+def find_files(
+    name: str,
+    wanted: Callable[[Path], bool],
+    columns: Columns = Columns(),  # noqa: B008 - Columns is frozen
+    has_columns: Callable[[Path], bool] = lambda path: True,
+) -> list[Found]:
     """Return the file, the files in the folder or the matches of the glob, sorted.
 
-    `wanted` chooses among the files of a folder or glob; a file that is named is always taken.
-    Raises MissingInputError where nothing is there or may be read.
+    Args:
+        name: path or pattern.
+        wanted: chooses among the files of a folder or glob; a file that is named is always taken.
+        columns: which columns of ``labels.csv`` are meant.
+        has_columns: whether a file may hold the columns itself.
+
+    Raises:
+        MissingInputError: nothing is there or may be read.
+        DataError: ``labels.csv`` lacks a column that is asked for, and no file can hold it.
     """
     path = Path(name).expanduser()
     if _is_readable(path, path.is_dir):
@@ -53,7 +66,9 @@ def find_files(name: str, wanted: Callable[[Path], bool]) -> list[Found]:
             raise MissingInputError(f"{name}: no file matches; check the pattern")
     else:
         raise MissingInputError(_missing(path))
-    return _annotate(root, [file for file in files if file.is_file() and wanted(file)])
+    files = [file for file in files if file.is_file() and wanted(file)]
+    own = any(has_columns(file) for file in files if file != root / LABELS_NAME)
+    return _annotate(root, files, columns, strict=not own)
 
 
 def _is_readable(path: Path, test: Callable[[], bool]) -> bool:
@@ -94,13 +109,13 @@ def _walk(root: Path) -> list[Path]:
     return found
 
 
-def _annotate(root: Path, files: Sequence[Path]) -> list[Found]:
+def _annotate(root: Path, files: Sequence[Path], columns: Columns, *, strict: bool) -> list[Found]:
     """Add ids, labels, groups and splits, from ``labels.csv`` or from the sub-folders."""
     names = {file: file.relative_to(root).as_posix() for file in files}
     manifest = root / LABELS_NAME
     names.pop(manifest, None)
     if manifest.is_file():
-        notes = read_labels(manifest)
+        notes = read_labels(manifest, columns, strict=strict)
         return [Found(file, name, *notes.get(name, (None,) * 4)) for file, name in names.items()]
     folders = [name.split("/")[0] if "/" in name else None for name in names.values()]
     if None in folders or len(set(folders)) < 2:

@@ -12,12 +12,26 @@ from seqcl.data.source import Skipped
 from seqcl.data.values import FileValues, MemoryValues
 from seqcl.errors import DataError
 
-__all__ = ["drop_unreadable", "fits_in_memory", "load", "reader_notes", "without_readers"]
+__all__ = [
+    "drop_unreadable",
+    "fits_in_memory",
+    "load",
+    "modality_of",
+    "must_be_tried",
+    "reader_notes",
+    "without_readers",
+]
+
+_PIECE = 1 << 22
+"""Steps of a recording that are decoded at once where all of it is tried."""
 
 
 def fits_in_memory(recordings: Recordings, channels: int) -> bool:
-    """Whether values are to be kept: no reader can seek, and they are not too many."""
-    lazy = any(file.reader is None or file.reader.lazy for file in recordings.files)
+    """Whether values are to be kept: they are not too many, and no reader seeks at no cost."""
+    lazy = any(
+        file.reader is None or (file.reader.lazy and not file.reader.decodes)
+        for file in recordings.files
+    )
     return not lazy and 4 * channels * int(recordings.lengths.sum()) <= MEMORY_LIMIT
 
 
@@ -56,13 +70,27 @@ def load(
     return whole, values, skipped
 
 
+def modality_of(recordings: Recordings) -> str:
+    """Return the modality of the files, that of the first one's reader."""
+    reader = recordings.files[0].reader
+    return "sequence" if reader is None else reader.modality
+
+
+def must_be_tried(recordings: Recordings) -> bool:
+    """Whether damage shows only where recordings are decoded."""
+    return any(file.reader is not None and file.reader.decodes for file in recordings.files)
+
+
 def drop_unreadable(recordings: Recordings, files: FileValues) -> tuple[Recordings, list[Skipped]]:
-    """Decode every image once and leave out those that cannot be: a header tells too little."""
+    """Decode every recording once and leave out those that cannot be: a header tells too little."""
     kept: list[int] = []
     skipped: list[Skipped] = []
     for row, length in enumerate(recordings.lengths.tolist()):
+        image = recordings.layouts[int(recordings.layout[row])].size is not None
+        step = length if image else _PIECE
         try:
-            files.record(row, 0, length)
+            for start in range(0, length, step):
+                files.record(row, start, min(start + step, length))
         except DataError as error:
             skipped.append(Skipped(recordings.ids[row], str(error)))
         else:
@@ -78,7 +106,7 @@ def without_readers(recordings: Recordings) -> Recordings:
 def reader_notes(recordings: Recordings, in_memory: bool) -> list[str]:
     """Return what the readers noted, and whether whole files are read again and again."""
     readers = {id(file.reader): file.reader for file in recordings.files if file.reader}
-    notes = [note for reader in readers.values() for note in reader.notes]
+    notes = [note for reader in readers.values() for note in reader.remarks()]
     return notes if in_memory else notes + _slow_files(recordings)
 
 

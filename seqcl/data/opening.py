@@ -156,7 +156,8 @@ def common_rate(recordings: Recordings) -> float | None:
     if recordings.rates[high] > recordings.rates[low] * (1 + _RATE_TOLERANCE):
         raise DataError(
             f"{recordings.ids[high]} has {recordings.rates[high]:g} Hz and {recordings.ids[low]} "
-            f"has {recordings.rates[low]:g} Hz; resample them to one rate or give them apart"
+            f"has {recordings.rates[low]:g} Hz; resample them to one rate "
+            "(data.rate_hz does so for audio files) or give them apart"
         )
     return float(recordings.rates[known[0]])
 

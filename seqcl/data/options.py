@@ -39,6 +39,8 @@ class DataOptions:
     pair: str | None = None
     """Column of pair marks: two records that share one are alike, or different where it begins
     with an exclamation mark."""
+    split: str | None = None
+    """Column of ``labels.csv`` that names the split of each file; None = ``split``."""
     delimiter: str | None = None
     """Character between the fields of a text table; None = found from its first lines."""
     window: Annotated[int, Gt(0)] | None = None
@@ -58,6 +60,12 @@ class DataOptions:
     stands out on the longer side; None = they are of one size already."""
     colour: Colour = "rgb"
     """Channels of image files: red, green and blue; grey; or the file's own. Arrays keep theirs."""
+    rate_hz: Annotated[int, Gt(0)] | None = None
+    """Samples a second that audio files are resampled to; None = their own."""
+    mono: bool = True
+    """Whether the channels of audio files are averaged; where not, they are c0, c1, ..."""
+    cache: str | None = None
+    """Folder in which decoded and resampled audio is kept, 2 bytes a sample; None = nowhere."""
     max_skipped: Annotated[float, Ge(0), Le(1)] = 0.05
     """Part of the files that may be unreadable before it is an error."""
 
@@ -86,6 +94,10 @@ class DataOptions:
             group=self.group,
             pair=self.pair,
             delimiter=self.delimiter,
+            splits=self.split,
             size=self.size,
             colour=self.colour,
+            rate_hz=self.rate_hz,
+            mono=self.mono,
+            cache=self.cache,
         )

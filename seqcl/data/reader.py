@@ -21,7 +21,7 @@ Colour = Literal["rgb", "grey", "as_it_is"]
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """What a reader must pick from a file: columns, one of its splits, the form of images."""
+    """What a reader must pick from a file: columns, one of its splits, the form of its values."""
 
     values: tuple[str, ...] | None = None
     """Channel names to keep, in this order; None = every numeric column."""
@@ -33,6 +33,14 @@ class Columns:
     """One character between fields; None = found from the first lines."""
     split: str | None = None
     """Which split of a file that holds several; None = all of them."""
+    splits: str | None = None
+    """Column of ``labels.csv`` that names the split of each file; None = ``split``."""
+    rate_hz: int | None = None
+    """Sampling rate that audio is brought to; None = the file's own."""
+    mono: bool = True
+    """Whether the channels of audio files are averaged."""
+    cache: str | None = None
+    """Folder of decoded audio; None = no cache."""
     size: Size | None = None
     """Height and width that images are resized to; None = as they are."""
     colour: Colour = "rgb"
@@ -50,6 +58,8 @@ class Reader(ABC):
     """
 
     kind: ClassVar[str] = "readers"
+    modality: ClassVar[str] = "sequence"
+    """Which modality its files are of, where they can be of one only."""
     suffixes: ClassVar[tuple[str, ...]] = ()
     lazy: ClassVar[bool] = False
     """True where `read` costs what the window holds, not what the file holds (it seeks).
@@ -60,6 +70,13 @@ class Reader(ABC):
     """What it reads: series, images (each read whole, from 0 to H * W), or both."""
     has_splits: ClassVar[bool] = False
     """Whether a file may hold several splits, of which ``columns.split`` names one."""
+    has_columns: ClassVar[bool] = True
+    """Whether a file itself may hold labels and groups, under the names that are asked for."""
+    decodes: ClassVar[bool] = False
+    """True where a read costs a decoding, and damage shows in no header.
+
+    Recordings are then read once when they are opened, and kept in memory if they fit.
+    """
 
     def __init__(self, columns: Columns = Columns()) -> None:
         self.columns = columns
@@ -79,6 +96,10 @@ class Reader(ABC):
 
         An image is read whole: ``values`` (C, H, W).
         """
+
+    def remarks(self) -> list[str]:
+        """Return `notes`, and what a reader can say only once recordings have been read."""
+        return self.notes
 
     def labels(self, entry: Entry, windows: Sequence[tuple[int, int]]) -> Sequence[Label | None]:
         """Return one label for each (start, stop) window of a recording.

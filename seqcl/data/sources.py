@@ -25,7 +25,8 @@ class FileSource(Source):
 
     A folder is walked in sorted order; hidden files, files of unknown suffix, a read-me and a
     licence are passed by, and a link that leads out of it is refused. A ``labels.csv`` in it
-    (``file,label,group,pair,split``) labels its files; without one, where every file lies in one
+    (``file,label,group,pair,split``, or other names by data.label, data.group, data.pair and
+    data.split) labels its files; without one, where every file lies in one
     of several sub-folders, that sub-folder is its label. A file that cannot be read is skipped,
     unless it is the only one. ``PATH:train`` takes the files of that split of ``labels.csv``, or
     the records of that split of a file that holds several.
@@ -53,7 +54,12 @@ class FileSource(Source):
 
     def entries(self) -> Iterable[tuple[Reader, Entry]]:
         """Yield the recordings of every file in turn."""
-        files = find_files(self.name, lambda path: bool(self._name_of(path)))
+        files = find_files(
+            self.name,
+            lambda path: bool(self._name_of(path)),
+            self.columns,
+            lambda path: self._name_of(path) is None or self._reader_of(path).has_columns,
+        )
         if not files:
             raise DataError(
                 f"{self.name}: no data file in there; known suffixes: "
@@ -61,6 +67,7 @@ class FileSource(Source):
                 "data.reader"
             )
         files = self._of_split(files)
+        self._tell_unnamed(files)
         for file in files:
             try:
                 yield from self._scan(file)
@@ -68,6 +75,19 @@ class FileSource(Source):
                 if len(files) == 1:
                     raise
                 self.skipped.append(Skipped(file.id, str(error)))
+
+    def _tell_unnamed(self, files: list[Found]) -> None:
+        """Note which columns are asked for where nothing could hold them."""
+        readers = [self._reader_of(file.path) for file in files if self._name_of(file.path)]
+        if not readers or any(reader.has_columns for reader in readers):
+            return
+        asked = {"label": self.columns.label, "group": self.columns.group}
+        for option, name in asked.items():
+            if name is not None and all(getattr(file, option) is None for file in files):
+                readers[0].notes.append(
+                    f"{self.name}: no labels.csv gives a {option}, asked for by "
+                    f"data.{option}={name}"
+                )
 
     def _of_split(self, files: list[Found]) -> list[Found]:
         """Return the files of the split that is asked for; all where files hold splits."""
@@ -163,7 +183,7 @@ def _suffixes(names: tuple[str, ...], layout: Axes) -> dict[str, str]:
 def _parted(name: str) -> tuple[str, str | None]:
     """Return ``PATH:split`` as both, where there is no file of the whole name but one of PATH."""
     path, _, split = name.rpartition(":")
-    is_split = re.fullmatch("[a-z][a-z0-9_]*", split) and path and not os.path.exists(name)
+    is_split = re.fullmatch("[a-z0-9][a-z0-9_]*", split) and path and not os.path.exists(name)
     if is_split and os.path.exists(os.path.expanduser(path)):
         return path, split
     return name, None

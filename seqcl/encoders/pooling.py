@@ -7,12 +7,21 @@ steps, NaN included, does not matter; a record without a real step gives zeros.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-__all__ = ["AttentionPool", "LastPool", "MaxPool", "MeanPool", "Pooling", "StatsPool"]
+__all__ = [
+    "AttentionPool",
+    "LastPool",
+    "MaxPool",
+    "MeanPool",
+    "Pooling",
+    "SegmentPool",
+    "StatsPool",
+]
 
 _VARIANCE_FLOOR = 1e-6
 """Added under the root: the gradient of a constant row's deviation is 0 instead of NaN."""
@@ -113,6 +122,41 @@ class StatsPool(Pooling):
         positive = _mean((steps * _POSITIVE_SLOPE).sigmoid(), mask)
         pooled = torch.cat((mean, _max(steps, mask), deviation, positive), dim=1)
         return pooled if mask is None else _real_rows(pooled, mask)
+
+
+class SegmentPool(Pooling):
+    """Average over each of some equal parts of a record's real steps, in the order of time.
+
+    Where a word is said, or a call has a beginning and an end, the order tells what the mean
+    forgets. Part i of n steps are those from floor(i n / S) up to ceil((i + 1) n / S), as in
+    `torch.nn.functional.adaptive_avg_pool1d`; a record of fewer steps repeats some.
+
+    Args:
+        in_dim: features per step.
+        segments: S, how many parts.
+    """
+
+    def __init__(self, in_dim: int, *, segments: Annotated[int, Ge(1), Le(64)] = 8) -> None:
+        super().__init__(in_dim, segments * in_dim)
+        self.segments = segments
+
+    def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        """Return (B, segments * in_dim), all features of the first part first."""
+        steps = _real_steps(features, mask)  # (B, T', D)
+        at = torch.arange(steps.shape[1], device=steps.device)
+        part = torch.arange(self.segments, device=steps.device)[:, None]
+        count = at.new_full((1, 1, 1), steps.shape[1])
+        if mask is not None:
+            at = mask.cumsum(1).unsqueeze(1) - 1  # (B, 1, T'), among the real steps
+            count = mask.sum(1).view(-1, 1, 1)
+        first = (part * count).div(self.segments, rounding_mode="floor")  # (B, S, 1)
+        stop = -((part + 1) * -count).div(self.segments, rounding_mode="floor")
+        inside = (at >= first) & (at < stop)  # (B, S, T')
+        if mask is not None:
+            inside = inside & mask.unsqueeze(1)
+        weights = inside.to(steps.dtype)
+        weights = weights / weights.sum(2, keepdim=True).clamp(min=1)
+        return (weights @ steps).flatten(1)
 
 
 def _real_steps(features: Tensor, mask: Tensor | None) -> Tensor:

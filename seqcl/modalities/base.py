@@ -26,6 +26,8 @@ class Modality:
     views: Mapping[str, Any] = field(default_factory=dict)
     """A view generator with its options, in the form a preset gives them."""
     encoder: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the `data:` section beside `layout` and `scaler`."""
     scaler: Literal["none", "channel", "record"]
     baselines: tuple[str, ...]
     """Printed beside every trained encoder."""

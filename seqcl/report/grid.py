@@ -22,18 +22,18 @@ def draw_grid(grid: Sequence[Sequence[npt.NDArray[np.float32]]]) -> bytes:
     """
     from PIL import Image
 
-    side = max(max(image.shape[1:]) for row in grid for image in row)
-    factor = max(1, -(-_SIDE // side))
-    cell = side * factor
+    tallest, widest = (max(image.shape[at] for row in grid for image in row) for at in (1, 2))
+    factor = max(1, -(-_SIDE // max(tallest, widest)))
+    tall, wide = tallest * factor, widest * factor
     columns = max(len(row) for row in grid)
-    size = (_GAP + columns * (cell + _GAP), _GAP + len(grid) * (cell + _GAP))
+    size = (_GAP + columns * (wide + _GAP), _GAP + len(grid) * (tall + _GAP))
     sheet = Image.new("RGB", size, "white")
     for line, row in enumerate(grid):
         for column, image in enumerate(row):
             pixels = np.rint(rgb(image) * 255).astype(np.uint8).transpose(1, 2, 0)
             height, width = (length * factor for length in image.shape[1:])
             shown = Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
-            corner = (_GAP + column * (cell + _GAP), _GAP + line * (cell + _GAP))
+            corner = (_GAP + column * (wide + _GAP), _GAP + line * (tall + _GAP))
             sheet.paste(shown, corner)
     stream = io.BytesIO()
     sheet.save(stream, "PNG")

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from seqcl.config.preset import Preset, specs_in
 from seqcl.data.dataset import Dataset
 from seqcl.data.source import Skipped
-from seqcl.files import atomic_write
+from seqcl.files import atomic_write, sha256
 from seqcl.training.loop import TrainResult
 
-__all__ = ["data_facts", "train_facts", "write_skipped"]
+__all__ = ["data_facts", "train_facts", "view_files", "write_skipped"]
 
 
 def data_facts(data: Dataset, sources: Sequence[str]) -> dict[str, Any]:
@@ -43,3 +44,10 @@ def write_skipped(out: Path, skipped: Sequence[Skipped]) -> None:
     lines = [json.dumps({"path": str(item.path), "reason": item.reason}) for item in skipped]
     if lines:
         atomic_write(out / "skipped.jsonl", "\n".join(lines) + "\n")
+
+
+def view_files(preset: Preset) -> dict[str, str]:
+    """Return the sha256 of each file that the views take noise, rooms or the like from."""
+    specs = (*specs_in(preset.views), *specs_in(preset.embedding))
+    made = [spec.build() for spec in specs if spec.kind == "augmentations"]
+    return {str(path): sha256(path) for step in made for path in step.files()}

@@ -17,11 +17,13 @@ from seqcl.data.dataset import Dataset, open_dataset
 from seqcl.errors import UsageError
 from seqcl.files import atomic_write
 from seqcl.model import Model
+from seqcl.registry import registry
 from seqcl.report.grid import draw_grid
 from seqcl.report.picture import Panel, draw_panels
 from seqcl.rng import Rng
 from seqcl.run.build import build_model, prepare
 from seqcl.run.embedding import check_output
+from seqcl.run.listening import check_folder, heard_views, write_sounds
 
 __all__ = ["draw_views"]
 
@@ -35,15 +37,22 @@ def draw_views(
     overrides: Sequence[str] = (),
     seed: int = 0,
 ) -> int:
-    """Write a picture or the arrays (.npz); returns how many records it shows.
+    """Write a picture, sounds or the arrays (.npz); returns how many records there are.
 
-    The picture of series is .svg or .html, that of images .png.
+    The picture of series is .svg or .html, that of images and spectrograms .png. A path without a
+    suffix is a folder of .wav files of what audio views sound like before the front end.
     """
-    check_output("--out", out, (".html", ".npz", ".png", ".svg"))
     preset = load_preset(preset_name, overrides)
     is_images = preset.modality.layout == "CHW"
-    if out.suffix != ".npz" and is_images != (out.suffix == ".png"):
-        kind, known = ("images", ".png") if is_images else ("series", ".svg or .html")
+    if is_sounds := not out.suffix and preset.modality.name == "audio":
+        check_folder("--out", out)
+    else:
+        check_output("--out", out, (".html", ".npz", ".png", ".svg"))
+    is_drawn = is_images or registry("frontends")[preset.frontend.name].pictured
+    if not is_sounds and out.suffix != ".npz" and is_drawn != (out.suffix == ".png"):
+        kind, known = ("series", ".svg or .html")
+        if is_drawn:
+            kind, known = ("images" if is_images else "spectrograms", ".png")
         raise UsageError(f"--out {out}: {kind} are drawn as {known}, or written as .npz")
     generator = preset.views.build()
     dataset = open_dataset(sources, preset.data, extra_steps=generator.extra_steps)
@@ -51,11 +60,16 @@ def draw_views(
     prepare(model, dataset, seed)
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(records, len(dataset))).astype(int))
     batch = collate_rows(dataset, rows.tolist(), Collate(model.scaler, model.missing))
+    if is_sounds:
+        heard = heard_views(generator, batch, model.frontend, Rng(seed, 0))
+        write_sounds(out, dataset.ids, rows.tolist(), batch, heard)
+        return len(rows)
     views = generator(batch, model.frontend, Rng(seed, 0))
     if out.suffix == ".npz":
         _write_arrays(out, batch, views)
-    elif is_images:
-        atomic_write(out, draw_grid(_images(model, batch, views)))
+    elif is_drawn:
+        shown = batch if is_images else model.frontend(batch)
+        atomic_write(out, draw_grid(_images(model, shown, views, is_images)))
     else:
         panels = _panels(dataset, rows.tolist(), model, batch, views)
         atomic_write(out, draw_panels(panels, html=out.suffix == ".html"))
@@ -63,11 +77,12 @@ def draw_views(
 
 
 def _images(
-    model: Model, batch: Batch, views: tuple[Batch, ...]
+    model: Model, batch: Batch, views: tuple[Batch, ...], is_images: bool
 ) -> list[list[npt.NDArray[np.float32]]]:
-    """Return a row for each record: itself, then its views as they were before the front end."""
+    """Return a row for each record: itself, then its views; images as before the front end."""
     seen = [model.frontend.picture(view.values).float().numpy() for view in views]
-    return [[batch.values[row].numpy(), *(view[row] for view in seen)] for row in range(len(batch))]
+    own = batch.values if is_images else model.frontend.picture(batch.values)
+    return [[own[row].numpy(), *(view[row] for view in seen)] for row in range(len(batch))]
 
 
 def _panels(

@@ -17,7 +17,7 @@ from seqcl.distributed import from_first, rank, world_size
 from seqcl.errors import UsageError
 from seqcl.files import atomic_write, locked, sha256, sweep
 from seqcl.run.build import pick_device, threads
-from seqcl.run.facts import data_facts, train_facts, write_skipped
+from seqcl.run.facts import data_facts, train_facts, view_files, write_skipped
 from seqcl.run.fitting import Parts, assemble, fit
 from seqcl.run.folder import save_initial, save_model, write_manifest
 from seqcl.run.launching import launched, refuse_another_start, refuse_many_processes
@@ -112,7 +112,7 @@ def pretrain(
         notes += parts.notes()
         if parts.method is not None and world_size() > 1 and not parts.method.gathers:
             notes += (_apart(parts),)
-        facts = _facts(parts.dataset, settings, notes)
+        facts = {**_facts(parts.dataset, settings, notes), "view_files": view_files(preset)}
         refuse_another_start(
             {"seed": settings.seed, "preset": preset.yaml(), "data": parts.dataset.fingerprint}
         )

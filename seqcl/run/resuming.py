@@ -49,6 +49,7 @@ def refuse_changes(out: Path, preset: Preset, facts: dict[str, Any]) -> None:
     if before["data"]["fingerprint"] != facts["data"]["fingerprint"]:
         changes.append("the training data is not the same")
     changes += differences(read_yaml(out / "preset.yaml"), preset.tree())
+    changes += differences(before.get("view_files"), facts.get("view_files"), "view_files")
     changes += differences(before.get("finetune"), facts.get("finetune"), "finetune")
     if changes:
         lead = f"--resume {out}: "

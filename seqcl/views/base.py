@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -44,6 +45,8 @@ class Augmentation(ABC):
     kind: ClassVar[str] = "augmentations"
     layouts: ClassVar[tuple[Axes, ...]] = ("CT",)
     """What it augments: series, images, or both."""
+    mixes: ClassVar[bool] = False
+    """Whether a record's result depends on the other records of its batch."""
 
     p: Annotated[float, Ge(0), Le(1)] = 1.0
     """Probability that a record is changed at all."""
@@ -55,6 +58,10 @@ class Augmentation(ABC):
     @abstractmethod
     def apply(self, batch: Batch, params: Params) -> Batch:
         """Return the changed batch; the input batch is left as it is."""
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that it takes sounds or pictures from, for a run's manifest."""
+        return ()
 
     def sample(self, batch: Batch, rng: Rng) -> Params:
         """Draw parameters, then which records change.
@@ -107,6 +114,9 @@ class Frontend(nn.Module, ABC):
     kind: ClassVar[str] = "frontends"
     layouts: ClassVar[tuple[Axes, ...]] = ("CT",)
     """What it takes: series, images, or both."""
+
+    pictured: ClassVar[bool] = False
+    """Whether `picture` makes images of series (spectrograms)."""
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()

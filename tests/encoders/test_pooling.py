@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqcl.encoders.pooling import AttentionPool, LastPool, MaxPool, MeanPool, StatsPool
+from seqcl.encoders.pooling import (
+    AttentionPool,
+    LastPool,
+    MaxPool,
+    MeanPool,
+    SegmentPool,
+    StatsPool,
+)
 
 FEATURES = torch.randn(3, 4, 7, generator=torch.Generator().manual_seed(0))
 MASK = torch.tensor(
@@ -74,3 +81,13 @@ def test_a_constant_row_has_no_deviation_and_no_gradient_of_it() -> None:
 def test_out_dim_is_four_times_in_dim_for_stats_alone() -> None:
     assert StatsPool(5).out_dim == 20
     assert {pool(5).out_dim for pool in (MeanPool, MaxPool, LastPool, AttentionPool)} == {5}
+
+
+@pytest.mark.parametrize("segments", [1, 2, 3, 7, 10])
+def test_segments_are_means_of_equal_parts_of_the_real_steps(segments: int) -> None:
+    pooled = SegmentPool(4, segments=segments)(FEATURES, MASK)
+    for row in range(3):
+        real = FEATURES[row : row + 1, :, MASK[row]]
+        parts = torch.nn.functional.adaptive_avg_pool1d(real, segments)[0]
+        torch.testing.assert_close(pooled[row], parts.T.flatten())
+    assert SegmentPool(4, segments=segments).out_dim == 4 * segments

@@ -25,6 +25,7 @@ class ImageFileReader(Reader):
         ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm",
     )  # fmt: skip
     layouts: ClassVar[tuple[Axes, ...]] = ("CHW",)
+    has_columns: ClassVar[bool] = False
 
     def scan(self, path: Path) -> Iterator[Entry]:
         """Yield the one image of a file; raises DataError where it is none."""

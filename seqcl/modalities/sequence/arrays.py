@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -32,7 +33,8 @@ class NpzReader(CollectionReader):
     ``X`` is (n, C, T), or (n, T) for one channel; NaN is missing, and steps at the end at which
     every channel is NaN are padding. Optional: ``y`` (n,) labels, ``groups`` (n,) and ``pairs``
     (n,) marks, an empty text = none, under other names by data.label, data.group and data.pair,
-    and ``channels`` (C,) names. An ``X`` saved by
+    ``channels`` (C,) names, and ``rate_hz``, one number, which must be that of data.rate_hz where
+    that is set. An ``X`` saved by
     ``np.savez`` stays on disk and is mapped; one saved compressed is unpacked once per file.
     """
 
@@ -50,14 +52,15 @@ class NpzReader(CollectionReader):
             arrays = {"X": open_member(path, archive, "X")}
             columns = self.columns
             wanted = {"y": columns.label, "groups": columns.group, "pairs": columns.pair}
-            wanted["channels"] = None
+            wanted |= {"channels": None, "rate_hz": None}
             for role, asked in wanted.items():
                 name = asked or role
                 if name in names:
                     arrays[role] = open_member(path, archive, name)
                 elif asked:
                     raise DataError(f"{path}: has no array {name!r}; found: {', '.join(names)}")
-        return _collection(path, **arrays)
+        rate = arrays.pop("rate_hz", None)
+        return replace(_collection(path, **arrays), rate_hz=_rate(path, rate, columns.rate_hz))
 
 
 class NpyReader(CollectionReader):
@@ -113,6 +116,21 @@ def _collection(
         if pairs is None
         else [str(t) or None for t in array_texts(path, "pairs", pairs)],
     )
+
+
+def _rate(path: Path, found: Array | None, asked: int | None) -> float | None:
+    """Return samples a second; raises DataError where they are not what is asked for."""
+    if found is None:
+        return None if asked is None else float(asked)
+    if found.size != 1 or found.dtype.kind not in "fiu" or not found.item() > 0:
+        raise DataError(f"{path}: rate_hz is {found}; needed: one number above 0")
+    rate = float(found.item())
+    if asked is not None and rate != asked:
+        raise DataError(
+            f"{path}: has {rate:g} Hz, and data.rate_hz asks for {asked}; arrays are not "
+            f"resampled: resample X, or give the audio files"
+        )
+    return rate
 
 
 def _lengths(X: Array) -> list[int] | None:

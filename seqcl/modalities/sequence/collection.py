@@ -34,6 +34,7 @@ class Collection:
     labels: Sequence[Label | None] | None = None
     groups: Sequence[str] | None = None
     pairs: Sequence[str | None] | None = None
+    rate_hz: float | None = None
 
 
 class CollectionReader(Reader):
@@ -72,6 +73,7 @@ class CollectionReader(Reader):
                 id=f"{path.name}#{row}" if several else path.name,
                 length=series.shape[1] if collection.lengths is None else collection.lengths[row],
                 channels=channels,
+                rate_hz=collection.rate_hz,
                 label=None if collection.labels is None else collection.labels[row],
                 group=None if collection.groups is None else collection.groups[row],
                 pair=None if collection.pairs is None else collection.pairs[row],
@@ -94,6 +96,7 @@ class CollectionReader(Reader):
             group=entry.group,
             pair=entry.pair,
             channels=entry.channels,
+            rate_hz=entry.rate_hz,
             start=start,
         )
 

@@ -1,0 +1,1 @@
+"""Audio: recordings as waveforms, front ends that make spectrograms, views of both."""
