@@ -112,6 +112,8 @@ def _told(one: Any, run: Any) -> list[str]:
         top = ", ".join(f"{c['name']} {c['share']:.0%}" for c in line["channels"][:3])
         rows_text = f"rows {incident.start} to {incident.end}, peak {where}"
         lines.append(f"  {rows_text}, p {incident.p_value:.1e}: {top}")
+    for fault in [fault for fault in one.faults if fault.phase == "begins"][:5]:
+        lines.append(f"  row {fault.row}: {run.channels[fault.channel]} is {fault.kind}")
     if len(ranked) > 5:
         lines.append(f"  and {len(ranked) - 5} lower ones")
     return lines

@@ -15,7 +15,7 @@ from torch import Tensor
 from seqcl.detection.calibration import Calibration, calibrate
 from seqcl.detection.explain import Explanation, NormalWindows
 from seqcl.detection.fusion import balanced_weights
-from seqcl.detection.health import Health, longest_runs
+from seqcl.detection.health import Fault, Health, longest_runs
 from seqcl.detection.period import period_of
 from seqcl.detection.scaling import Scaling
 from seqcl.detection.scorers.base import Scorer, offline, online
@@ -109,6 +109,11 @@ class Detector:
         return dict(zip(self.names, self.state["weights"].tolist(), strict=True))
 
     @property
+    def constant(self) -> tuple[int, ...]:
+        """Places of the channels that never moved in training, or had no value."""
+        return tuple(self.scaling.state["constant"].nonzero().flatten().tolist())
+
+    @property
     def reach(self) -> int:
         """Rows that a trailing score depends on, the row itself the last of them."""
         return max(scorer.reach for scorer in self.scorers)
@@ -121,6 +126,10 @@ class Detector:
         window = max(8, min(window, min(starts) // 4))
         parts = [values[: start - window] for values, start in zip(whole, starts, strict=True)]
         self.scaling.fit(parts)
+        if self.scaling.state["constant"].all():
+            raise DataError(
+                f"{series[0].id}: every channel is constant; a detector has nothing to learn there"
+            )
         self._build(window, whole[0].shape[1])
         scaled = [self.scaling(values) for values in whole]
         for place, scorer in enumerate(self.scorers):
@@ -143,6 +152,12 @@ class Detector:
     def score(self, values: Floats, *, causal: bool = False) -> Scores:
         """Score the rows of values (T, C), NaN = missing; C as in training."""
         mode = "trailing" if causal else "centred"
+        longest = max(scorer.covering for scorer in self.scorers)
+        if len(values) < longest and not causal:
+            raise DataError(
+                f"{len(values)} rows are too few for this detector, whose longest window has "
+                f"{longest}; give a longer recording"
+            )
         parts = self._relative(self._logs(self.scaling(values), mode), mode)
         fused = parts @ self.state["weights"]
         return Scores(fused.numpy(), parts.numpy(), self.names)
@@ -177,6 +192,13 @@ class Detector:
         """Return a watch over missing and stuck channels, from the runs of the training data."""
         missing, equal = (self.state[name].numpy() for name in ("missing", "equal"))
         return Health(missing, equal, self.scaling.state["constant"].numpy(), self.window)
+
+    def faults(self, values: Floats) -> list[Fault]:
+        """Return where sensors of values (T, C) are missing or stuck, in the order of time."""
+        watch = self.health()
+        if not any(watch.exceeded(*longest_runs([values]))):
+            return []
+        return [fault for row, one in enumerate(values) for fault in watch.push(row, one)]
 
     def tensors(self) -> State:
         """Return all that was learnt, tensors by name, from which `restore` goes on."""

@@ -70,6 +70,10 @@ class Health:
         self._runs = {kind: np.zeros(len(missing), np.int64) for kind in self._limits}
         self._last = np.full(len(missing), np.nan, np.float32)
 
+    def exceeded(self, missing: Ints, equal: Ints) -> npt.NDArray[np.bool_]:
+        """Tell for which channels runs (C,) of missing or of equal values are too long."""
+        return np.asarray((missing > self._limits["missing"]) | (equal > self._limits["stuck"]))
+
     def push(self, row: int, values: Floats) -> list[Fault]:
         """Take one row (C,) and return the faults that begin or end with it."""
         gaps = np.isnan(values)

@@ -17,12 +17,13 @@ from seqcl.data.dataset import Dataset
 from seqcl.detection.calibration import Calibration, Expected
 from seqcl.detection.detector import Detector, Scores
 from seqcl.detection.explain import Explanation
+from seqcl.detection.health import Fault
 from seqcl.detection.incidents import Incident, Rules, find_incidents
 from seqcl.detection.rates import AskedRate, rows_per_day
 from seqcl.detection.series import Series, series_of
 from seqcl.files import atomic_write
 from seqcl.run.build import threads
-from seqcl.run.detector_run import load_detector, open_recordings
+from seqcl.run.detector_run import open_for_detector
 from seqcl.run.folder import Run
 from seqcl.run.results import escaped
 
@@ -30,6 +31,7 @@ __all__ = [
     "Detected",
     "RuleOptions",
     "detect_sources",
+    "fault_line",
     "incident_line",
     "rules_for",
     "time_text",
@@ -68,6 +70,8 @@ class Detected:
     incidents: tuple[Incident, ...]
     explanations: tuple[Explanation, ...]
     """One for each incident."""
+    faults: tuple[Fault, ...]
+    """Sensors that are missing or stuck, where it begins and where it ends."""
 
     def when(self, row: int) -> str | None:
         """Return the time of a row in ISO form; None without time stamps."""
@@ -96,8 +100,7 @@ def detect_sources(
 
     Raises UsageError where the calibration cannot promise the rate that is asked for.
     """
-    detector = load_detector(run)
-    dataset = open_recordings(run.preset, sources, overrides, run.channels)
+    detector, dataset = open_for_detector(run, sources, overrides)
 
     def found() -> Iterator[Detected]:
         with threads(cpu_threads):
@@ -146,6 +149,7 @@ def _detected(detector: Detector, series: Series, options: RuleOptions, causal: 
         calibration.expected(int(np.isfinite(scores.fused).sum()), rules.threshold),
         incidents,
         explanations,
+        tuple(detector.faults(series.values)),
     )
 
 
@@ -183,6 +187,14 @@ def incident_line(
     return line
 
 
+def fault_line(fault: Fault, run: Run) -> dict[str, Any]:
+    """Return a sensor's fault as plain values, for a line of JSON."""
+    return {
+        "event": fault.kind, "phase": fault.phase, "channel": run.channels[fault.channel],
+        "row": fault.row, "rows": fault.rows,
+    }  # fmt: skip
+
+
 def write_scores(found: Sequence[Detected], out: Path) -> None:
     """Write a CSV: id, row, time where known, score, p_value and alarm (0 or 1) of every row."""
     stream = io.StringIO()
@@ -201,12 +213,17 @@ def write_scores(found: Sequence[Detected], out: Path) -> None:
 
 
 def write_incidents(found: Sequence[Detected], run: Run, out: Path) -> None:
-    """Write one line of JSON for each incident."""
+    """Write one line of JSON for each incident, then for each missing or stuck sensor."""
     lines = [
         json.dumps(
             incident_line(one.series.id, incident, explanation, run, one.when), ensure_ascii=False
         )
         for one in found
         for incident, explanation in zip(one.incidents, one.explanations, strict=True)
+    ]
+    lines += [
+        json.dumps({"id": one.series.id, **fault_line(fault, run)}, ensure_ascii=False)
+        for one in found
+        for fault in one.faults
     ]
     atomic_write(out, "".join(line + "\n" for line in lines))

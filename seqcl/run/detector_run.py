@@ -14,6 +14,7 @@ from seqcl.detection.series import series_of
 from seqcl.errors import UsageError
 from seqcl.files import atomic_write, locked, sweep
 from seqcl.run.build import threads
+from seqcl.run.embedding import check_rate
 from seqcl.run.facts import data_facts, train_facts, write_skipped
 from seqcl.run.folder import Run, check_file, write_manifest
 from seqcl.run.pretraining import PretrainResult, Settings
@@ -21,7 +22,7 @@ from seqcl.run.resuming import open_folder
 from seqcl.training.sinks import Sink
 from seqcl.weights import read_tensors, tensor_bytes
 
-__all__ = ["load_detector", "open_recordings", "pretrain_detector"]
+__all__ = ["load_detector", "open_for_detector", "open_recordings", "pretrain_detector"]
 
 _WEIGHTS = "detector.safetensors"
 _LONGEST = 1 << 40
@@ -47,7 +48,7 @@ def pretrain_detector(
         write_skipped(out, dataset.skipped)
         detector = preset.detector.build()
         detector.fit(list(series_of(dataset)), settings.seed)
-        notes += (*dataset.notes, _told(detector))
+        notes += (*dataset.notes, _told(detector, dataset.channels))
         for text in notes:
             for sink in sinks:
                 sink.on_note(text)
@@ -94,12 +95,25 @@ def open_recordings(
     return open_dataset(sources, options, channels=channels)
 
 
-def _told(detector: Detector) -> str:
+def open_for_detector(
+    run: Run, sources: Sequence[str], overrides: Sequence[str] = ()
+) -> tuple[Detector, Dataset]:
+    """Return a run's detector, and recordings of its channels and its sampling rate."""
+    detector = load_detector(run)
+    dataset = open_recordings(run.preset, sources, overrides, run.channels)
+    check_rate(run, dataset, sources[0])
+    return detector, dataset
+
+
+def _told(detector: Detector, names: Sequence[str]) -> str:
     """Say what was fitted, and what its calibration can promise."""
     weights = sorted(detector.weights.items(), key=lambda item: -item[1])
     shares = ", ".join(f"{name} {share:.0%}" for name, share in weights if share >= 0.005)
     calibration = detector.calibrations["centred"]
+    still = detector.constant
+    told = f"; constant in training: {', '.join(names[c] for c in still)}" if still else ""
+    lowest = f"{calibration.lowest_share:.2%} of normal rows or more"
     return (
-        f"window of {detector.window} rows; scores by weight: {shares}; {calibration.rows:,} rows "
-        f"of calibration support alarms on {calibration.lowest_share:.2%} of normal rows or more"
+        f"window of {detector.window} rows; scores by weight: {shares}; {calibration.rows:,} "
+        f"rows of calibration support alarms on {lowest}{told}"
     )

@@ -19,7 +19,14 @@ from seqcl.run.build import pick_device, threads
 from seqcl.run.folder import Run
 from seqcl.training.embed import embed
 
-__all__ = ["SUFFIXES", "check_output", "embed_sources", "open_for", "write_embeddings"]
+__all__ = [
+    "SUFFIXES",
+    "check_output",
+    "check_rate",
+    "embed_sources",
+    "open_for",
+    "write_embeddings",
+]
 
 Level = Literal["instance", "step"]
 SUFFIXES = (".npz", ".h5", ".parquet")
@@ -32,13 +39,18 @@ def open_for(run: Run, sources: Sequence[str], overrides: Sequence[str] = ()) ->
     """
     tree = changed_data(run.preset.tree()["data"], overrides)
     dataset = open_dataset(sources, data_options(tree), channels=run.channels)
+    check_rate(run, dataset, sources[0])
+    return dataset
+
+
+def check_rate(run: Run, dataset: Dataset, source: str) -> None:
+    """Raise DataError where data have another sampling rate than the run was trained on."""
     rate, trained = dataset.rate_hz, run.manifest["rate_hz"]
     if rate is not None and trained is not None and abs(rate - trained) > 0.01 * trained:
         raise DataError(
-            f"{sources[0]}: has {rate:g} Hz and the run was trained on {trained:g} Hz; "
+            f"{source}: has {rate:g} Hz and the run was trained on {trained:g} Hz; "
             f"resample the data"
         )
-    return dataset
 
 
 def embed_sources(

@@ -20,7 +20,7 @@ from seqcl.metrics.events import event_scores
 from seqcl.metrics.range_auc import volumes
 from seqcl.run.build import threads
 from seqcl.run.detecting import RuleOptions, rules_for
-from seqcl.run.detector_run import load_detector, open_recordings
+from seqcl.run.detector_run import open_for_detector
 from seqcl.run.folder import Run
 
 __all__ = ["Judgement", "judge"]
@@ -57,8 +57,7 @@ def judge(
     VUS is taken with the detector's window. Raises DataError where no row is labelled anomalous;
     recordings without an anomaly are left out.
     """
-    detector = load_detector(run)
-    dataset = open_recordings(run.preset, sources, overrides, run.channels)
+    detector, dataset = open_for_detector(run, sources, overrides)
     rows: list[dict[str, Judgement]] = []
     with threads(cpu_threads):
         for number, series in enumerate(series_of(dataset)):

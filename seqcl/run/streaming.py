@@ -26,7 +26,7 @@ from seqcl.files import atomic_write
 from seqcl.modalities.sequence.tablefile import TIME_NAMES
 from seqcl.modalities.sequence.timestamps import GAP_STEPS, Clock
 from seqcl.run.build import threads
-from seqcl.run.detecting import RuleOptions, incident_line, rules_for, time_text
+from seqcl.run.detecting import RuleOptions, fault_line, incident_line, rules_for, time_text
 from seqcl.run.detector_run import load_detector
 from seqcl.run.folder import Run
 
@@ -179,11 +179,7 @@ class _Writer:
         }
         self._line(line)
         for fault in result.faults:
-            channel = self.run.channels[fault.channel]
-            self._line(
-                {"event": fault.kind, "phase": fault.phase, "channel": channel,
-                 "row": fault.row, "rows": fault.rows}
-            )  # fmt: skip
+            self._line(fault_line(fault, self.run))
         for change in result.changes:
             self._incident(change)
 

@@ -143,6 +143,20 @@ def test_stream_and_standard_input_go_together(plant: Path, seqcl: Seqcl) -> Non
     assert "--stream reads --data -" in done.stderr
 
 
+def test_data_that_do_not_fit_the_run_are_refused(
+    plant: Path, seqcl: Seqcl, tmp_path: Path
+) -> None:
+    slow = write(tmp_path / "slow.csv", 100)
+    lines = slow.read_text().splitlines()
+    slow.write_text("\n".join([lines[0], *lines[1::3]]) + "\n")
+    done = seqcl("detect", plant / "run", "--data", slow, code=4)
+    assert "resample the data" in done.stderr
+    fewer = tmp_path / "fewer.csv"
+    fewer.write_text("\n".join(line.rsplit(",", 1)[0] for line in lines) + "\n")
+    done = seqcl("detect", plant / "run", "--data", fewer, code=4)
+    assert "missing channels: speed" in done.stderr
+
+
 def test_an_encoder_is_no_detector_and_a_detector_no_encoder(plant: Path, seqcl: Seqcl) -> None:
     done = seqcl("embed", plant / "run", "--data", plant / "train.csv", "--out", "e.npz", code=2)
     assert "is a detector and holds no encoder" in done.stderr

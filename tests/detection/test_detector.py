@@ -168,3 +168,14 @@ def test_a_missing_and_a_stuck_sensor_are_faults_of_their_own(detector: Detector
     }
     ended = {fault.kind: fault.rows for fault in faults if fault.phase == "ends"}
     assert ended == {"missing": 150, "stuck": 150}
+    wild = machine(400, 0)
+    assert detector.faults(wild) == []
+    assert len(detector.faults(values)) == 4
+
+
+def test_constant_data_teach_nothing_and_short_data_cannot_be_scored(detector: Detector) -> None:
+    with pytest.raises(DataError, match="every channel is constant"):
+        Detector(scorers=SMALL).fit([Series(np.ones((200, 2), np.float32))])
+    with pytest.raises(DataError, match="10 rows are too few for this detector"):
+        detector.score(machine(10, 0))
+    assert np.isnan(detector.score(machine(10, 0), causal=True).fused).all()

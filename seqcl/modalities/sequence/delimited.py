@@ -75,7 +75,8 @@ class DelimitedFile(TableFile):
             types[name] = pa.bool_() if self.kinds[name] == "flag" else pa.float64()
         with open_unpacked(self.path) as stream:
             try:
-                yield from self._stream(pa.PythonFile(stream, mode="r"), types)
+                with self._stream(pa.PythonFile(stream, mode="r"), types) as reader:
+                    yield from reader
             except pa.ArrowInvalid as error:
                 raise self._diagnose(roles.channels, error) from None
 
