@@ -42,6 +42,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/series.py --preset series-instant --out benchmarks/results/series-instant \
 		$(if $(SEQCL_DATA),--data $(SEQCL_DATA)/series)
 	$(BIN)/python benchmarks/audio_speed.py --out benchmarks/results/audio_speed
+	$(BIN)/python benchmarks/anomaly_speed.py --out benchmarks/results/anomaly_speed
+	$(if $(SEQCL_DATA),$(BIN)/python benchmarks/anomaly.py --out benchmarks/results/anomaly --data $(SEQCL_DATA)/sensor)
 	$(if $(SEQCL_DATA),$(BIN)/python benchmarks/audio.py --out benchmarks/results/audio --data $(SEQCL_DATA)/audio)
 	$(BIN)/python benchmarks/closed_form.py --out benchmarks/results/closed_form $(if $(SEQCL_DATA),--data $(SEQCL_DATA)/series)
 

@@ -61,7 +61,7 @@ class _LazyGroup(click.RichGroup):
 @click.version_option(package_name="seqcl", message="seqcl %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Contrastive representation learning on time series and images.
+    """Contrastive representation learning on time series, audio and images.
 
     Point it at unlabelled data, get an encoder, put it to work:
 
