@@ -63,8 +63,8 @@ class WindowFeatures:
         chosen = random_channels((slots, len(rocket_kernels()), self.channels), rng)
         self.state = {"channels": chosen}
         spreads, levels = [], []
-        for found in zip(*(self._slots(part, 0) for part in parts), strict=True):
-            responses = torch.cat(found, 1)
+        for found in zip(*(self._slots(part, 1, 0) for part in parts), strict=True):
+            responses = torch.cat(found, 2)[:, 0]
             spread = responses.std(1, correction=0)
             spreads.append(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
             thinned = responses[:, :: max(1, responses.shape[1] // _SAMPLE)]
@@ -102,24 +102,22 @@ class WindowFeatures:
         return self._raw(values, step, 0)[:: max(1, hop // step)]
 
     def _raw(self, values: Tensor, hop: int, before: int) -> Tensor:
-        chunks = (len(values) - before) // hop
         found: list[Tensor] = []
-        for slot, responses in enumerate(self._slots(values, before)):
-            kept = responses[:, : chunks * hop] / self.state["spread"][slot][:, None]
-            kept.clamp_(-_CLIP, _CLIP)
-            found += self._pooled(kept.view(len(kept), chunks, hop), self.state["levels"][slot])
-        return torch.cat([*found, self._statistics(values, hop, before)]).T.contiguous()
+        for slot, responses in enumerate(self._slots(values, hop, before)):
+            responses /= self.state["spread"][slot][:, None, None]
+            found += self._pooled(responses.clamp_(-_CLIP, _CLIP), self.state["levels"][slot])
+        return torch.cat([*found, self._statistics(values, hop, before)]).T
 
     def _pooled(self, chunks: Tensor, levels: Tensor) -> Iterator[Tensor]:
-        """Yield statistics (84, N) of responses in chunks (84, T / hop, hop)."""
-        size = chunks.shape[2]
+        """Yield statistics (84, N) of responses in chunks (84, hop, T / hop)."""
+        size = chunks.shape[1]
         for level in (torch.zeros_like(levels[:, 0]), *levels.T):
-            above = (chunks > level[:, None, None]).float().sum(2)
+            above = (chunks > level[:, None, None]).sum(1, dtype=torch.float32)
             yield self._mean(above, size).clamp_(0, 1).sqrt_().asin_()
-        yield self._mean(chunks.abs().sum(2), size)
+        yield self._mean(chunks.abs().sum(1), size)
         width = self.window // size
-        yield sliding_max(chunks.amax(2), width)
-        yield sliding_max(chunks.amin(2).neg_(), width)
+        yield sliding_max(chunks.amax(1), width)
+        yield sliding_max(chunks.amin(1).neg_(), width)
 
     def _mean(self, sums: Tensor, hop: int) -> Tensor:
         """Return means (R, N) over windows from sums (R, T / hop) of chunks."""
@@ -127,8 +125,12 @@ class WindowFeatures:
         total = F.pad(sums.cumsum(1, dtype=torch.float64), (1, 0))
         return ((total[:, width:] - total[:, :-width]) / self.window).float()
 
-    def _slots(self, values: Tensor, before: int) -> Iterator[Tensor]:
-        """Yield the responses (84, T - before) of (T, C) at each dilation, series and steps."""
+    def _slots(self, values: Tensor, hop: int, before: int) -> Iterator[Tensor]:
+        """Yield the responses (84, hop, N) to (T, C) at each dilation, series and steps.
+
+        Step ``before + n * hop + h`` is at [h, n], so that what is taken of `hop` steps together
+        is taken of long rows.
+        """
         series = values.T.contiguous().float()
         steps = F.pad(series.diff(dim=1), (1, 0))
         kernels = rocket_kernels()
@@ -136,11 +138,12 @@ class WindowFeatures:
             which, place = divmod(slot, len(self.dilations))
             dilation = self.dilations[place]
             padded = F.pad((series, steps)[which], ((_TAPS - 1) * dilation, 0), mode="replicate")
-            padded = padded[:, before:]
-            length = padded.shape[1] - (_TAPS - 1) * dilation
-            taps = [padded[:, tap * dilation : tap * dilation + length] for tap in range(_TAPS)]
+            chunks = (len(values) - before) // hop
+            starts = [before + tap * dilation for tap in range(_TAPS)]
+            taps = [padded[:, at : at + chunks * hop].reshape(-1, chunks, hop) for at in starts]
+            seen = torch.stack(taps, 1).transpose(2, 3).reshape(len(series) * _TAPS, -1)
             weights = kernels[:, None] * chosen[..., None]  # (84, C, 9)
-            yield weights.flatten(1) @ torch.stack(taps, 1).flatten(0, 1)
+            yield (weights.flatten(1) @ seen).view(len(kernels), hop, chunks)
 
     def _statistics(self, values: Tensor, hop: int, before: int) -> Tensor:
         """Return six numbers of each channel (6 C, N)."""
