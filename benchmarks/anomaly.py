@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from measuring import table_options
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score
@@ -85,15 +86,10 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    parser = table_options(
+        __doc__, "folder with manifest.csv", sets="", quick="one seed, no slow baseline"
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv")
-    parser.add_argument("--out", type=Path, required=True, help="stem of the files to write")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--sets", default="", help="names, comma-separated; default: all")
     parser.add_argument("--ablations", action="store_true", help="parts left out, and alone")
-    parser.add_argument("--quick", action="store_true", help="one seed, no slow baseline")
     options = parser.parse_args()
     if options.quick:
         options.seeds = 1

@@ -124,8 +124,8 @@ def _channels(detector: Detector, count: int = 100) -> tuple[float, float]:
             own += np.linspace(0, rng.choice([-1, 1]) * rng.uniform(2, 4), 64)
         values[stretch, channel] = own
         score = detector.score(values).fused
-        shares = detector.explain(values, 850 + int(score[850:1_014].argmax())).shares
-        ranked = np.argsort(-shares).tolist()
+        (found,) = detector.explain(values, [850 + int(score[850:1_014].argmax())])
+        ranked = np.argsort(-found.shares).tolist()
         first += ranked[0] == channel
         three += channel in ranked[:3]
     return first / count, three / count

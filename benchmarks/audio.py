@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import table
+from measuring import table, table_options
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -100,17 +100,12 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of esc10/ and fsdd/")
-    parser.add_argument("--out", type=Path, required=True, help="stem of the files to write")
-    parser.add_argument("--seeds", type=int, default=3)
-    known = ", ".join(SETS)
-    parser.add_argument("--sets", default="esc10,fsdd", help=f"comma-separated, of: {known}")
+    parser = table_options(
+        __doc__, "folder of esc10/ and fsdd/", sets="esc10,fsdd",
+        quick="one seed, one part of each set",
+    )  # fmt: skip
     parser.add_argument("--preset", help="instead of each set's own")
     parser.add_argument("--set", action="append", default=[], help="change to the preset")
-    parser.add_argument("--quick", action="store_true", help="one seed, one part of each set")
     options = parser.parse_args()
     options.seeds = 1 if options.quick else options.seeds
     return options

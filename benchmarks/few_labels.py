@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from images import open_set
+from measuring import table_options
 
 from seqcl.batch import Embeddings
 from seqcl.config import load_preset
@@ -64,16 +65,12 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of NAME_TRAIN.npz")
-    parser.add_argument("--out", type=Path, required=True, help="stem of the files to write")
+    parser = table_options(
+        __doc__, "folder of NAME_TRAIN.npz", sets="UCIHAR_sub,cifar5k",
+        quick="one small set, one seed, few steps",
+    )  # fmt: skip
     parser.add_argument("--images", type=Path, help="folder of cifar10_60k_jpeg.npz.xz")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--sets", default="UCIHAR_sub,cifar5k", help="names, comma-separated")
     parser.add_argument("--steps", type=int, help="of each training; default: the preset's")
-    parser.add_argument("--quick", action="store_true", help="one small set, one seed, few steps")
     options = parser.parse_args()
     if options.quick:
         options.seeds, options.sets, options.steps = 1, "SyntheticControl", 20

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+
+def table_options(
+    description: str | None, data: str, *, sets: str, quick: str
+) -> argparse.ArgumentParser:
+    """Return the options of a benchmark that makes a table over sets; the texts say its own."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help=data)
+    parser.add_argument("--out", type=Path, required=True, help="stem of the files to write")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--sets", default=sets, help="names, comma-separated")
+    parser.add_argument("--quick", action="store_true", help=quick)
+    return parser
 
 
 def in_fresh_process(script: str, *what: object) -> float:

@@ -96,7 +96,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     def explain(self, X: npt.ArrayLike, row: int) -> Explanation:
         """Tell which channels the score of a row comes from."""
-        return self._fitted().explain(self._checked(X), row, causal=self.causal)
+        (found,) = self._fitted().explain(self._checked(X), [row], causal=self.causal)
+        return found
 
     def _calibration(self) -> Calibration:
         return self._fitted().calibrations["trailing" if self.causal else "centred"]

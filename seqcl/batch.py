@@ -68,6 +68,20 @@ class Entry:
     size: Size | None = None
     """Height and width of an image; None = a series."""
 
+    def record(self, values: Floats, start: int = 0, **more: Any) -> Record:
+        """Return its values from step `start` on as a Record, with all that is known of it."""
+        return Record(
+            values=values,
+            id=self.id,
+            label=self.label,
+            group=self.group,
+            pair=self.pair,
+            channels=self.channels,
+            rate_hz=self.rate_hz,
+            start=start,
+            **more,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

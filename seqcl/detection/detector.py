@@ -33,8 +33,8 @@ State = dict[str, Tensor]
 _SMALLEST = 1e-9
 _LEAST_DEVIATION = 0.05
 """Added to the deviation of a log score: a score that hardly moves is no measure of surprise."""
-_FEWEST = 64
-"""Rows that the training data have at least."""
+_FEWEST, _FEWEST_HELD = 64, 16
+"""Rows that a training recording has at least, and its calibration slice."""
 DEFAULT: tuple[Spec[Scorer], ...] = (
     *(Spec("scorers", "kernel_distance", {"scale": scale}) for scale in (0.25, 0.5, 1.0, 2.0)),
     Spec("scorers", "mean_shift"),
@@ -122,8 +122,16 @@ class Detector:
         """Learn from recordings; raises DataError where they are too short."""
         starts = [_checked(one, self.share) for one in series]
         whole = [one.values for one in series]
-        window = self.given or period_of([v[:at] for v, at in zip(whole, starts, strict=True)])
-        window = max(8, min(window, min(starts) // 4))
+        window = self.given
+        if window is None:
+            period = period_of([v[:at] for v, at in zip(whole, starts, strict=True)])
+            window = min(period, min(starts) // 4)
+        elif 4 * window > min(starts):
+            raise DataError(
+                f"{series[0].id}: {min(starts)} rows are fitted to and the window has {window}; "
+                f"four windows are needed: set detector.window={min(starts) // 4} or less, or give "
+                "longer recordings"
+            )
         parts = [values[: start - window] for values, start in zip(whole, starts, strict=True)]
         self.scaling.fit(parts)
         if self.scaling.state["constant"].all():
@@ -162,14 +170,20 @@ class Detector:
         fused = parts @ self.state["weights"]
         return Scores(fused.numpy(), parts.numpy(), self.names)
 
-    def explain(self, values: Floats, row: int, *, causal: bool = False) -> Explanation:
-        """Tell which channels the score of a row of values (T, C) comes from."""
-        first = max(0, row + 1 - self.reach - self.window)
-        scaled = self.scaling(values[: row + 1 if causal else row + self.window])[first:]
-        return self.explain_scaled(scaled, row - first, causal=causal)
+    def explain(
+        self, values: Floats, rows: Sequence[int], *, causal: bool = False
+    ) -> list[Explanation]:
+        """Tell which channels the scores of some rows of values (T, C) come from."""
+        scaled = self.scaling(values)
+        found = []
+        for row in rows:
+            first = max(0, row + 1 - self.reach - self.window)
+            seen = scaled[first : row + 1 if causal else row + self.window]
+            found.append(self.explain_scaled(seen, row - first, causal=causal))
+        return found
 
     def explain_scaled(self, scaled: Tensor, row: int, *, causal: bool) -> Explanation:
-        """Tell the same of values (T, C) that are scaled already."""
+        """Tell the same of one row of values (T, C) that are scaled already."""
         mode = "trailing" if causal else "centred"
         start = row - self.window + 1 if causal else row - self.window // 2
         start = max(0, min(start, len(scaled) - self.window))
@@ -295,7 +309,14 @@ def _checked(series: Series, share: float) -> int:
             f"{series.id}: has {len(series)} rows and a detector needs {_FEWEST} to learn what is "
             "normal; give a longer recording"
         )
-    return int(len(series) * (1 - share))
+    start = int(len(series) * (1 - share))
+    if start < _FEWEST - _FEWEST_HELD or len(series) - start < _FEWEST_HELD:
+        raise DataError(
+            f"{series.id}: detector.calibration={share:g} leaves {start} of {len(series)} rows to "
+            f"fit and {len(series) - start} to calibrate; needed are {_FEWEST - _FEWEST_HELD} and "
+            f"{_FEWEST_HELD}: take another share, or give a longer recording"
+        )
+    return start
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> State:

@@ -33,6 +33,8 @@ class Result:
     alarm: bool
     """Whether the score reaches the threshold."""
     changes: tuple[Change, ...]
+    explanations: tuple[Explanation | None, ...]
+    """Of each change: what the incident's highest row so far comes from."""
     faults: tuple[Fault, ...]
 
 
@@ -68,11 +70,13 @@ class Live:
         results = []
         for place, row_values in enumerate(values):
             changes = tuple(self.tracker.push(self.rows, float(scores[place])))
+            over = [self.explain() for change in changes if change.kind == "closed"]
             self._remember(context, len(context) - len(values) + place)
+            begun = [self.explain() for change in changes if change.kind == "opened"]
             results.append(
                 Result(
                     self.rows, float(scores[place]), float(p_values[place]),
-                    bool(scores[place] >= self.rules.threshold), changes,
+                    bool(scores[place] >= self.rules.threshold), changes, (*over, *begun),
                     tuple(self.health.push(self.rows, row_values)),
                 )
             )  # fmt: skip

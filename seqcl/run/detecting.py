@@ -138,9 +138,8 @@ def _detected(detector: Detector, series: Series, options: RuleOptions, causal: 
     )
     scores = detector.score(series.values, causal=causal)
     incidents = tuple(find_incidents(scores.fused, rules, calibration))
-    explanations = tuple(
-        detector.explain(series.values, incident.peak, causal=causal) for incident in incidents
-    )
+    peaks = [incident.peak for incident in incidents]
+    explanations = tuple(detector.explain(series.values, peaks, causal=causal))
     return Detected(
         series,
         scores,
@@ -154,8 +153,8 @@ def _detected(detector: Detector, series: Series, options: RuleOptions, causal: 
 
 
 def time_text(stamp: int) -> str:
-    """Return nanoseconds since 1970 in ISO form."""
-    return str(np.datetime_as_string(np.datetime64(stamp, "ns"), unit="auto"))
+    """Return nanoseconds since 1970 in ISO form, with as many decimals as there are."""
+    return str(np.datetime64(stamp, "ns")).rstrip("0").rstrip(".")
 
 
 def incident_line(

@@ -2,53 +2,40 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import select
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO, TextIO
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
-from seqcl.config.preset import changed_data, data_options
-from seqcl.data.channels import match_channels
+from seqcl.detection.explain import Explanation
 from seqcl.detection.incidents import Change
 from seqcl.detection.live import Live, Result
 from seqcl.detection.rates import rows_per_day
-from seqcl.errors import ArtefactError, DataError
+from seqcl.errors import ArtefactError
 from seqcl.files import atomic_write
-from seqcl.modalities.sequence.tablefile import TIME_NAMES
-from seqcl.modalities.sequence.timestamps import GAP_STEPS, Clock
+from seqcl.modalities.sequence.timestamps import GAP_STEPS
 from seqcl.run.build import threads
 from seqcl.run.detecting import RuleOptions, fault_line, incident_line, rules_for, time_text
 from seqcl.run.detector_run import load_detector
 from seqcl.run.folder import Run
+from seqcl.run.stream_rows import StreamRow, read_batches
 
 __all__ = ["stream_lines"]
 
-_AT_ONCE = 256
-"""Rows of a backlog that are scored together."""
 _KEPT = 100_000
 """Latencies that percentiles are taken from."""
 _TIMES = 10_000
 """Rows whose time is remembered, for the incident that is open."""
-_LONGEST_LINE = 1 << 20
-"""Bytes of a line that are read; a longer one is no row."""
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A row of the stream, or what is wrong with it."""
-
-    values: npt.NDArray[np.float32] | None
-    time: int | None = None
-    fault: str = ""
+_SAVED_EVERY_S = 60.0
+"""How often the state is written, beside at the end."""
 
 
 def stream_lines(
@@ -66,7 +53,8 @@ def stream_lines(
     The first line names the columns. Every row gives a line ``{"row", "time", "score", "p_value",
     "alarm"}``, with ``"event"`` lines between: incidents that open and close, sensors missing or
     stuck, gaps in time, rows that are no rows, late or double ones (left out). With `state` the
-    stream goes on where it stopped, and its state is written at the end.
+    stream goes on where it stopped; its state is written every minute and at the end, which
+    SIGINT and SIGTERM bring about too.
     """
     detector = load_detector(run)
     rate = run.manifest["rate_hz"]
@@ -75,18 +63,39 @@ def stream_lines(
     writer = _Writer(run, live, out)
     if state is not None and state.exists():
         writer.restore(_read_state(state))
-    with threads(cpu_threads):
+    saved = time.monotonic()
+    with threads(cpu_threads), _ended_by_signals():
         try:
-            for rows in _batches(source, run, overrides):
+            for rows in read_batches(source, run, overrides, writer.note):
                 writer.take(rows)
+                if state is not None and time.monotonic() - saved > _SAVED_EVERY_S:
+                    atomic_write(state, json.dumps(writer.state()))
+                    saved = time.monotonic()
         except KeyboardInterrupt:
-            pass
+            pass  # the usual end of a stream that has none
         finally:
             if state is not None:
                 atomic_write(state, json.dumps(writer.state()))
             else:
                 writer.finish()
     return writer.summary()
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM end the stream as SIGINT does; outside the main thread nothing is caught."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Writer:
@@ -101,7 +110,7 @@ class _Writer:
         self.latencies: deque[float] = deque(maxlen=_KEPT)
         self.times: deque[tuple[int, int]] = deque(maxlen=_TIMES)
 
-    def take(self, rows: list[_Row]) -> None:
+    def take(self, rows: list[StreamRow]) -> None:
         """Score the rows that are rows and write what they did."""
         begun = time.perf_counter()
         kept = [row for row in rows if self._accepted(row)]
@@ -120,7 +129,11 @@ class _Writer:
     def finish(self) -> None:
         """Close the incident that is open."""
         for change in self.live.tracker.finish():
-            self._incident(change)
+            self._incident(change, self.live.explain())
+
+    def note(self, text: str) -> None:
+        """Write a remark about the stream."""
+        self._line({"event": "note", "text": text})
 
     def summary(self) -> str:
         """Say what went by, and how long a row took."""
@@ -149,7 +162,7 @@ class _Writer:
         self.last_time = state["last_time"]  # type: ignore[assignment]
         self.times.extend((int(a), int(b)) for a, b in state["times"])  # type: ignore[attr-defined]
 
-    def _accepted(self, row: _Row) -> bool:
+    def _accepted(self, row: StreamRow) -> bool:
         """Tell whether a row is one, and write an event where it is not, or after a gap."""
         fault = row.fault
         if not fault and row.time is not None and self.last_time is not None:
@@ -180,10 +193,10 @@ class _Writer:
         self._line(line)
         for fault in result.faults:
             self._line(fault_line(fault, self.run))
-        for change in result.changes:
-            self._incident(change)
+        for change, explanation in zip(result.changes, result.explanations, strict=True):
+            self._incident(change, explanation)
 
-    def _incident(self, change: Change) -> None:
+    def _incident(self, change: Change, explanation: Explanation | None) -> None:
         incident = change.incident
         self.counts["incidents"] += change.kind == "opened"
         known = dict(self.times)
@@ -191,7 +204,6 @@ class _Writer:
         def when(row: int) -> str | None:
             return time_text(known[row]) if row in known else None
 
-        explanation = self.live.explain()
         line = incident_line("stream", incident, explanation, self.run, when)
         self._line({"event": f"incident_{change.kind}", **line})
 
@@ -205,102 +217,3 @@ def _read_state(path: Path) -> dict[str, object]:
     except ValueError as error:
         raise ArtefactError(f"--state {path}: is no state ({error}); start without it") from None
     return dict(found)
-
-
-def _batches(source: BinaryIO, run: Run, overrides: Sequence[str]) -> Iterator[list[_Row]]:
-    """Yield rows as they come: those of a backlog together, a single one at once."""
-    options = data_options(changed_data(run.preset.tree()["data"], overrides))
-    lines = _Lines(source)
-    header = lines.next()
-    if header is None:
-        raise DataError("standard input: is empty; the first line names the columns")
-    delimiter = options.delimiter or max(",;\t|", key=header.count)
-    parse = _Parser(next(csv.reader([header], delimiter=delimiter)), delimiter, run, options.time)
-    while True:
-        batch: list[_Row] = []
-        while len(batch) < _AT_ONCE and (not batch or lines.waiting()):
-            line = lines.next()
-            if line is None:
-                break
-            if line.strip():
-                batch.append(parse(line))
-        if not batch:
-            return
-        yield batch
-
-
-class _Lines:
-    """Lines of a stream, and whether another one is there already."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self._buffer = b""
-        self._ended = False
-
-    def next(self) -> str | None:
-        """Return the next line without its end; None where the stream has ended."""
-        while b"\n" not in self._buffer and not self._ended:
-            self._fill()
-        line, mark, rest = self._buffer.partition(b"\n")
-        self._buffer = rest
-        if not mark and not line:
-            return None
-        if not mark:
-            return "" if not line.strip() else line.decode("utf-8", "replace") + "\x00"
-        return line[:_LONGEST_LINE].decode("utf-8", "replace").rstrip("\r")
-
-    def waiting(self) -> bool:
-        """Tell whether a whole line can be had without waiting."""
-        while b"\n" not in self._buffer and not self._ended and self._ready():
-            self._fill()
-        return b"\n" in self._buffer or (self._ended and bool(self._buffer))
-
-    def _fill(self) -> None:
-        data = self._source.read1(1 << 16)  # type: ignore[attr-defined]
-        self._ended = not data
-        self._buffer += data
-
-    def _ready(self) -> bool:
-        try:
-            return bool(select.select([self._source], [], [], 0)[0])
-        except (OSError, ValueError):  # a buffer in memory is always ready
-            return True
-
-
-class _Parser:
-    """Turns lines into rows of the run's channels."""
-
-    def __init__(self, names: list[str], delimiter: str, run: Run, asked: str | None) -> None:
-        names = [name.strip().lstrip("\ufeff") for name in names]
-        by_name = {name.lower(): place for place, name in enumerate(names)}
-        usual = next((by_name[name] for name in TIME_NAMES if name in by_name), None)
-        self.time = names.index(asked) if asked in names else usual
-        channels = [name for place, name in enumerate(names) if place != self.time]
-        wanted = [name for name in channels if name in run.channels]
-        found = match_channels(run.channels, wanted, named=True, where="standard input")
-        self.places = [names.index(wanted[place]) for place in found.tolist()]
-        self.names, self.delimiter = names, delimiter
-        self.clock = Clock()
-
-    def __call__(self, line: str) -> _Row:
-        """Parse one line; a row's fault says what is wrong with it."""
-        if line.endswith("\x00"):
-            return _Row(None, fault="the stream ended within it")
-        fields = next(csv.reader([line], delimiter=self.delimiter), [])
-        if len(fields) != len(self.names):
-            return _Row(None, fault=f"it has {len(fields)} fields and the header {len(self.names)}")
-        stamp = None
-        if self.time is not None:
-            try:
-                stamp = int(self.clock.read(pa.array([fields[self.time]]))[0])
-            except ValueError:
-                return _Row(None, fault=f"its time is {fields[self.time][:40]!r}")
-        try:
-            values = [
-                float(fields[place]) if fields[place].strip() else np.nan for place in self.places
-            ]
-        except ValueError as error:
-            return _Row(None, stamp, f"{str(error)[:80]}")
-        row = np.array(values, np.float32)
-        row[~np.isfinite(row)] = np.nan
-        return _Row(row, stamp)

@@ -49,3 +49,10 @@ def _child(arguments: tuple[str, ...], folder: Path, printed: list[Path]) -> Non
     from seqcl.cli.main import main
 
     main()
+
+
+def checked(folder: Path, *arguments: str, code: int = 0) -> Done:
+    """Run a command in `folder`; another exit code fails the test."""
+    done = run_command(arguments, folder)
+    assert done.returncode == code, done.stderr
+    return done

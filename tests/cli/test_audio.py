@@ -8,18 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from command_line import run_command
+from command_line import checked as seqcl
 from PIL import Image
 
 QUICK = ("--set", "training.steps=2", "--set", "training.batch_size=8", "--set",
          "encoder.widths=[4,4]", "--set", "encoder.local_dim=8")  # fmt: skip
 INSTANT = ("--set", "encoder.dilations=2", "--set", "encoder.biases=1")
-
-
-def seqcl(folder: Path, *arguments: str, code: int = 0):
-    done = run_command(arguments, folder)
-    assert done.returncode == code, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

@@ -128,6 +128,46 @@ def test_a_gap_in_time_is_an_event_and_a_foreign_state_is_refused(
         streamed(plant, "timestamp,flow,speed\n", None)
 
 
+def test_lines_from_the_middle_of_a_file_are_taken_in_the_order_of_training(
+    plant: Path, tmp_path: Path
+) -> None:
+    lines = write(tmp_path / "test.csv", 40, 5_000).read_text().splitlines()
+    found = streamed(plant, "\n".join([*lines[11:], ""]), None)
+    assert found[0]["text"].endswith("are taken to be timestamp, flow, heat, speed")
+    assert [one["row"] for one in found if "event" not in one] == list(range(30))
+    with pytest.raises(DataError, match="missing channels"):
+        streamed(plant, "\n".join(f"{line},1" for line in lines[11:]), None)
+
+
+def test_an_endless_line_is_no_row_and_is_not_kept(plant: Path, tmp_path: Path) -> None:
+    lines = write(tmp_path / "test.csv", 20, 5_000).read_text().splitlines()
+    text = "\n".join([*lines[:11], "9" * (5 << 20), *lines[11:], ""])
+    found = streamed(plant, text, None)
+    assert [one["reason"] for one in found if one.get("event") == "left_out"] == [
+        "it is no row (field larger than field limit (131072))"
+    ]
+    assert len([one for one in found if "event" not in one]) == 20
+
+
+def test_sigterm_ends_a_stream_with_its_state(plant: Path, tmp_path: Path) -> None:
+    text = write(tmp_path / "test.csv", 5, 5_000).read_text()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seqcl", "detect", plant / "run", "--data", "-", "--stream",
+         "--state", tmp_path / "state.json"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(text)
+    process.stdin.flush()
+    for _ in range(5):
+        process.stdout.readline()
+    process.terminate()
+    _, told = process.communicate()
+    assert "5 rows, 0 incidents" in told
+    assert json.loads((tmp_path / "state.json").read_text())["live"]["rows"] == 5
+
+
 def test_the_command_streams_from_standard_input(plant: Path, tmp_path: Path) -> None:
     text = write(tmp_path / "test.csv", 30, 5_000).read_text()
     done = subprocess.run(

@@ -7,16 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import run_command
+from command_line import checked as seqcl
 from PIL import Image
 
 QUICK = ("--set", "training.steps=3", "--set", "training.batch_size=16")
-
-
-def seqcl(folder: Path, *arguments: str, code: int = 0):
-    done = run_command(arguments, folder)
-    assert done.returncode == code, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,8 @@ def test_a_broken_sensor_scores_highest_and_is_named(detector: Detector) -> None
         found = detector.score(values, causal=causal)
         peak = int(np.nanargmax(found.fused))
         assert 295 <= peak < 345
-        assert np.argmax(detector.explain(values, peak, causal=causal).shares) == 2
+        (found,) = detector.explain(values, [peak], causal=causal)
+        assert np.argmax(found.shares) == 2
 
 
 def test_the_scores_of_normal_rows_keep_the_rate_that_was_asked_for(detector: Detector) -> None:
@@ -100,7 +101,7 @@ def test_what_was_learnt_comes_back_bit_for_bit(detector: Detector) -> None:
     values = broken()
     assert np.array_equal(detector.score(values).fused, again.score(values).fused)
     assert again.weights == detector.weights
-    assert detector.explain(values, 310).start == again.explain(values, 310).start
+    assert detector.explain(values, [310])[0].start == again.explain(values, [310])[0].start
     tensors = detector.tensors()
     del tensors["calibration.centred.counts"]
     with pytest.raises(ArtefactError, match="train the run again|pretrain again"):
@@ -179,3 +180,29 @@ def test_constant_data_teach_nothing_and_short_data_cannot_be_scored(detector: D
     with pytest.raises(DataError, match="10 rows are too few for this detector"):
         detector.score(machine(10, 0))
     assert np.isnan(detector.score(machine(10, 0), causal=True).fused).all()
+
+
+def test_two_incidents_of_one_batch_are_explained_each_by_its_own_peak(
+    detector: Detector,
+) -> None:
+    values = machine(600, 0)
+    values[250:255, 0] += 6.0
+    values[400:405, 3] += 6.0
+    live = Live(detector, Rules(threshold=4.0, merge_gap=40))
+    results = live.push(values)
+    closed = [
+        explanation
+        for result in results
+        for change, explanation in zip(result.changes, result.explanations, strict=True)
+        if change.kind == "closed"
+    ]
+    assert [int(one.shares.argmax()) for one in closed if one is not None] == [0, 3]
+
+
+def test_windows_and_shares_that_do_not_fit_the_rows_are_refused() -> None:
+    series = [Series(machine(200, 0), "pump")]
+    with pytest.raises(DataError, match=r"150 rows are fitted to and the window has 64.*=37"):
+        Detector(window=64, scorers=SMALL).fit(series)
+    for share, rows in ((0.9, "leaves 19 of 200"), (0.01, "leaves 198 of 200")):
+        with pytest.raises(DataError, match=rows):
+            Detector(calibration=share, scorers=SMALL).fit(series)

@@ -70,16 +70,7 @@ class AudioFileReader(Reader):
             values = self._cache.read(entry, self._settings(), start, stop, self._decoded)
         if (start, stop) == (0, entry.length) and not (values[:, :99].any() or values.any()):
             self._silent.append(entry.id)
-        return Record(
-            values=values,
-            id=entry.id,
-            label=entry.label,
-            group=entry.group,
-            pair=entry.pair,
-            channels=entry.channels,
-            rate_hz=entry.rate_hz,
-            start=start,
-        )
+        return entry.record(values, start)
 
     def remarks(self) -> list[str]:
         """Return what was noted, and whether there are several sampling rates, or silence."""

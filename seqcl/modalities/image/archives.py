@@ -68,13 +68,7 @@ class ImageNpzReader(Reader):
         if self.columns.values is not None:
             names = next(self._images(entry.path)[int(place)].shapes(self.columns)).channels
             values = values[list(pick_channels(entry.path, names, self.columns.values))]
-        return Record(
-            values=values,
-            id=entry.id,
-            label=entry.label,
-            group=entry.group,
-            channels=entry.channels,
-        )
+        return entry.record(values)
 
     def _images(self, path: Path) -> tuple[Images, ...]:
         if path not in self._opened:

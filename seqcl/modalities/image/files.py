@@ -50,14 +50,7 @@ class ImageFileReader(Reader):
         if columns.values is not None:
             values = values[list(pick_channels(entry.path, channel_names(len(values)),
                                                columns.values))]  # fmt: skip
-        return Record(
-            values=values,
-            id=entry.id,
-            label=entry.label,
-            group=entry.group,
-            pair=entry.pair,
-            channels=entry.channels,
-        )
+        return entry.record(values)
 
 
 def check_whole(entry: Entry, start: int, stop: int) -> None:

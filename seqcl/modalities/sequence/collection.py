@@ -89,16 +89,7 @@ class CollectionReader(Reader):
         series = collection.series[int(entry.key or 0)]
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which the scaler names
             values = np.array(series[list(chosen), start:stop], dtype=np.float32, order="C")
-        return Record(
-            values=values,
-            id=entry.id,
-            label=entry.label,
-            group=entry.group,
-            pair=entry.pair,
-            channels=entry.channels,
-            rate_hz=entry.rate_hz,
-            start=start,
-        )
+        return entry.record(values, start)
 
     def _open(self, path: Path) -> Collection:
         if path not in self._opened:

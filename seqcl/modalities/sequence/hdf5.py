@@ -41,15 +41,7 @@ class Hdf5Reader(Reader):
         values = store.read(int(entry.key or 0), start, stop)[list(places)]
         if store.size is not None and stop - start == entry.length:
             values = values.reshape(len(values), *store.size)
-        return Record(
-            values=values,
-            id=entry.id,
-            label=entry.label,
-            group=entry.group,
-            channels=entry.channels,
-            rate_hz=entry.rate_hz,
-            start=start,
-        )
+        return entry.record(values, start)
 
     def _store(self, path: Path) -> Store:
         if path not in self._stores:

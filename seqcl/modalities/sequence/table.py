@@ -82,15 +82,10 @@ class TableReader(Reader):
         step_labels = None
         if table.roles.label is not None and set(table.labels) <= {0, 1}:
             step_labels = np.array([*table.labels, -1], dtype=np.int64)[rows["label"]]
-        return Record(
-            values=np.array(rows["values"].T, order="C"),
-            id=entry.id,
-            label=entry.label,
-            group=entry.group,
-            channels=entry.channels,
-            rate_hz=entry.rate_hz,
+        return entry.record(
+            np.array(rows["values"].T, order="C"),
+            start,
             times=None if table.roles.time is None else rows["time"].copy(),
-            start=start,
             step_labels=step_labels,
         )
 
