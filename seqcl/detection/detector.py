@@ -118,6 +118,11 @@ class Detector:
         """Rows that a trailing score depends on, the row itself the last of them."""
         return max(scorer.reach for scorer in self.scorers)
 
+    @property
+    def longest(self) -> int:
+        """Rows of the longest window that is averaged offline."""
+        return max(scorer.covering for scorer in self.scorers)
+
     def fit(self, series: Sequence[Series], seed: int = 0) -> None:
         """Learn from recordings; raises DataError where they are too short."""
         starts = [_checked(one, self.share) for one in series]
@@ -160,11 +165,10 @@ class Detector:
     def score(self, values: Floats, *, causal: bool = False) -> Scores:
         """Score the rows of values (T, C), NaN = missing; C as in training."""
         mode = "trailing" if causal else "centred"
-        longest = max(scorer.covering for scorer in self.scorers)
-        if len(values) < longest and not causal:
+        if len(values) < self.longest and not causal:
             raise DataError(
                 f"{len(values)} rows are too few for this detector, whose longest window has "
-                f"{longest}; give a longer recording"
+                f"{self.longest}; give a longer recording"
             )
         parts = self._relative(self._logs(self.scaling(values), mode), mode)
         fused = parts @ self.state["weights"]
@@ -177,8 +181,8 @@ class Detector:
         scaled = self.scaling(values)
         found = []
         for row in rows:
-            first = max(0, row + 1 - self.reach - self.window)
-            seen = scaled[first : row + 1 if causal else row + self.window]
+            first = max(0, row + 1 - self.reach - self.longest)
+            seen = scaled[first : row + 1 if causal else row + self.longest]
             found.append(self.explain_scaled(seen, row - first, causal=causal))
         return found
 

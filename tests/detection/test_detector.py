@@ -206,3 +206,16 @@ def test_windows_and_shares_that_do_not_fit_the_rows_are_refused() -> None:
     for share, rows in ((0.9, "leaves 19 of 200"), (0.01, "leaves 198 of 200")):
         with pytest.raises(DataError, match=rows):
             Detector(calibration=share, scorers=SMALL).fit(series)
+
+
+@pytest.mark.parametrize("row", [0, 3, 250, 296, 299])
+def test_any_row_is_explained_by_the_score_it_has(row: int) -> None:
+    longer = Detector(
+        window=16, scorers=(Spec("scorers", "kernel_distance", {"scale": 3.0, "directions": 8}),)
+    )
+    longer.fit([Series(machine(600, 0))])
+    values = machine(300, 0)
+    values[row, 1] += 30.0
+    (found,) = longer.explain(values, [row])
+    assert found.shares.argmax() == 1
+    assert found.shares.sum() == pytest.approx(1)
