@@ -99,12 +99,7 @@ def _told(one: Any, run: Any) -> list[str]:
     """Say what was found in a recording: expected and found, then the highest incidents."""
     from seqcl.run.detecting import incident_line
 
-    expected = one.expected
-    rows = len(one.series)
-    lines = [
-        f"{one.series.id}: {len(one.incidents)} incidents in {rows:,} rows; normal operation gives "
-        f"{expected.alarms:.1f} ({expected.low:.0f} to {expected.high:.0f})"
-    ]
+    lines = [f"{one.series.id}: {one.summary}"]
     ranked = sorted(zip(one.incidents, one.explanations, strict=True), key=lambda x: -x[0].score)
     for incident, explanation in ranked[:5]:
         line = incident_line(one.series.id, incident, explanation, run, one.when)

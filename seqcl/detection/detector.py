@@ -165,10 +165,10 @@ class Detector:
     def score(self, values: Floats, *, causal: bool = False) -> Scores:
         """Score the rows of values (T, C), NaN = missing; C as in training."""
         mode = "trailing" if causal else "centred"
-        if len(values) < self.longest and not causal:
+        if len(values) < self.reach and not causal:
             raise DataError(
-                f"{len(values)} rows are too few for this detector, whose longest window has "
-                f"{self.longest}; give a longer recording"
+                f"{len(values)} rows are too few for this detector, whose scores look back over "
+                f"{self.reach}; give a longer recording"
             )
         parts = self._relative(self._logs(self.scaling(values), mode), mode)
         fused = parts @ self.state["weights"]
@@ -182,7 +182,8 @@ class Detector:
         found = []
         for row in rows:
             first = max(0, row + 1 - self.reach - self.longest)
-            seen = scaled[first : row + 1 if causal else row + self.longest]
+            last = row + 1 if causal else max(row + self.longest, self.reach)
+            seen = scaled[first:last]
             found.append(self.explain_scaled(seen, row - first, causal=causal))
         return found
 

@@ -67,11 +67,23 @@ class Detected:
     rules: Rules
     expected: Expected
     """Alarms to expect in as many normal rows."""
+    promised: bool
+    """Whether the calibration data support that."""
     incidents: tuple[Incident, ...]
     explanations: tuple[Explanation, ...]
     """One for each incident."""
     faults: tuple[Fault, ...]
     """Sensors that are missing or stuck, where it begins and where it ends."""
+
+    @property
+    def summary(self) -> str:
+        """What was found, beside what normal operation gives."""
+        expected = self.expected
+        doubt = "" if self.promised else " by a calibration that cannot promise it (see --far)"
+        return (
+            f"{len(self.incidents)} incidents in {len(self.series):,} rows; as many normal rows "
+            f"give {expected.alarms:.1f} ({expected.low:.0f} to {expected.high:.0f}){doubt}"
+        )
 
     def when(self, row: int) -> str | None:
         """Return the time of a row in ISO form; None without time stamps."""
@@ -146,6 +158,7 @@ def _detected(detector: Detector, series: Series, options: RuleOptions, causal: 
         calibration.p_values(scores.fused),
         rules,
         calibration.expected(int(np.isfinite(scores.fused).sum()), rules.threshold),
+        options.far is not None or calibration.lowest_share <= _USUAL_SHARE,
         incidents,
         explanations,
         tuple(detector.faults(series.values)),

@@ -70,10 +70,10 @@ def _table(run: Run, one: Detected) -> Table:
                        f"{incident.p_value:.1e}", ", ".join(named)),
             )
         )  # fmt: skip
-    expected = one.expected
-    note = (
-        f"{len(one.incidents)} incidents in {len(one.series):,} rows; as many normal rows give "
-        f"{expected.alarms:.1f} ({expected.low:.0f} to {expected.high:.0f})."
-    )
     header = ("peak", "first row", "last row", "score", "p-value", "channels")
-    return Table(title=f"Incidents of {one.series.id}", header=header, rows=tuple(rows), note=note)
+    return Table(
+        title=f"Incidents of {one.series.id}",
+        header=header,
+        rows=tuple(rows),
+        note=f"{one.summary}.",
+    )

@@ -80,25 +80,22 @@ def online(scorer: Scorer, scaled: Tensor) -> Tensor:
 def offline(scorer: Scorer, scaled: Tensor) -> Tensor:
     """Return scores (T, K) of every row, averaged over the windows that hold it.
 
-    What is needed before the first row is the recording's beginning backwards.
+    T is at least the reach: nothing before the first row is made up, so that the first rows have
+    the score of the first window that is known.
     """
-    context = scorer.reach - scorer.covering
-    before = scaled[1 : context + 1].flip(0)
-    before = torch.cat([before[:1].expand(context - len(before), -1), before])
-    found = scorer.trailing(torch.cat([before, scaled]), scorer.hop)
-    return _averaged(found, scorer.covering, scorer.hop, len(scaled))
+    found = scorer.trailing(scaled, scorer.hop)
+    return _averaged(found, scorer, len(scaled))
 
 
-def _averaged(scores: Tensor, covering: int, hop: int, rows: int) -> Tensor:
+def _averaged(scores: Tensor, scorer: Scorer, rows: int) -> Tensor:
     """Spread scores (N, K) of windows over the rows they hold, and average: (rows, K).
 
-    Score i belongs to `covering` rows from ``i * hop`` on. Rows that no window holds take the
-    score of the nearest one.
+    Rows that no window holds take the score of the nearest one.
     """
-    begins = hop * torch.arange(len(scores))
+    begins = scorer.reach - scorer.covering + scorer.hop * torch.arange(len(scores))
     total = torch.cat([scores.new_zeros(1, scores.shape[1]).double(), scores.double().cumsum(0)])
     row = torch.arange(rows)
-    low = torch.searchsorted(begins + covering - 1, row).clamp(max=len(scores) - 1)
+    low = torch.searchsorted(begins + scorer.covering - 1, row).clamp(max=len(scores) - 1)
     high = torch.searchsorted(begins, row, right=True)
     high = torch.maximum(high, low + 1).clamp(max=len(scores))
     return ((total[high] - total[low]) / (high - low)[:, None]).float()
