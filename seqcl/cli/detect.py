@@ -111,6 +111,13 @@ def _told(one: Any, run: Any) -> list[str]:
         lines.append(f"  row {fault.row}: {run.channels[fault.channel]} is {fault.kind}")
     if len(ranked) > 5:
         lines.append(f"  and {len(ranked) - 5} lower ones")
+    begun = [drift.row for drift in one.drift if drift.phase == "begins"]
+    if begun:
+        lines.append(
+            f"  drift: the scores up to row {begun[0]} are not spread as in training"
+            + (f", and so {len(begun) - 1} times more" if len(begun) > 1 else "")
+            + "; thresholds may no longer hold"
+        )
     return lines
 
 

@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 from seqcl.detection.calibration import Calibration, calibrate
+from seqcl.detection.drift import Drift, DriftReference, DriftWatch
 from seqcl.detection.explain import Explanation, NormalWindows
 from seqcl.detection.fusion import balanced_weights
 from seqcl.detection.health import Fault, Health, longest_runs
@@ -43,6 +44,10 @@ DEFAULT: tuple[Spec[Scorer], ...] = (
 )
 """Windows of four octaves, and three ways to see single rows and levels."""
 MODES = ("centred", "trailing")
+_DRIFT_WINDOW, _DRIFT_FEWEST = 500, 32
+"""Rows that are compared with training at once, at most and at least."""
+_DRIFT_RATE = 0.001
+"""Share of looks at normal operation that take it for drift."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ class Detector:
         self.scorers: list[Scorer] = []
         self.state: State = {}
         self.calibrations: dict[str, Calibration] = {}
+        self.drifts: dict[str, DriftReference] = {}
         self.normal = NormalWindows(0)
 
     @property
@@ -159,8 +165,10 @@ class Detector:
         self.normal.fit([one[: len(part)] for one, part in zip(scaled, parts, strict=True)])
         missing, equal = longest_runs(whole)
         self.state |= {"missing": torch.from_numpy(missing), "equal": torch.from_numpy(equal)}
+        self.drifts = {}
         for mode, logs in held.items():
             self.calibrations[mode] = calibrate(self._joined(logs, mode))
+            self._refer_drift(mode, torch.cat(logs), seed)
 
     def score(self, values: Floats, *, causal: bool = False) -> Scores:
         """Score the rows of values (T, C), NaN = missing; C as in training."""
@@ -201,11 +209,10 @@ class Detector:
 
         return self.normal.explain(scaled, slice(start, start + self.window), score)
 
-    def score_last(self, scaled: Tensor, rows: int) -> Floats:
-        """Return trailing scores (rows,) of the last rows of scaled values; NaN as `score`."""
-        logs = self._last_logs(scaled, rows)
-        fused = self._relative(logs, "trailing") @ self.state["weights"]
-        return np.asarray(fused.numpy())
+    def score_last(self, scaled: Tensor, rows: int) -> Scores:
+        """Return trailing scores of the last rows of scaled values; NaN as `score`."""
+        parts = self._relative(self._last_logs(scaled, rows), "trailing")
+        return Scores((parts @ self.state["weights"]).numpy(), parts.numpy(), self.names)
 
     def health(self) -> Health:
         """Return a watch over missing and stuck channels, from the runs of the training data."""
@@ -219,6 +226,19 @@ class Detector:
             return []
         return [fault for row, one in enumerate(values) for fault in watch.push(row, one)]
 
+    def drift_watch(self, *, causal: bool) -> DriftWatch | None:
+        """Return a watch over the scores' distribution; None = too little calibration data."""
+        reference = self.drifts.get("trailing" if causal else "centred")
+        return None if reference is None else DriftWatch(reference)
+
+    def drift(self, scores: Scores, *, causal: bool) -> list[Drift]:
+        """Return where scores stop looking like those of training, and where they do again."""
+        watch = self.drift_watch(causal=causal)
+        if watch is None:
+            return []
+        found = (watch.push(row, parts) for row, parts in enumerate(scores.parts))
+        return [one for one in found if one is not None]
+
     def tensors(self) -> State:
         """Return all that was learnt, tensors by name, from which `restore` goes on."""
         found = {f"scaling.{name}": value for name, value in self.scaling.state.items()}
@@ -227,6 +247,9 @@ class Detector:
         for mode, calibration in self.calibrations.items():
             for name, array in calibration.arrays().items():
                 found[f"calibration.{mode}.{name}"] = torch.from_numpy(np.asarray(array))
+        for mode, reference in self.drifts.items():
+            for name, array in reference.arrays().items():
+                found[f"drift.{mode}.{name}"] = torch.from_numpy(np.asarray(array))
         found |= {f"normal.{name}": value for name, value in self.normal.state.items()}
         found |= {f"detector.{name}": value for name, value in self.state.items()}
         return {name: value.contiguous() for name, value in found.items()}
@@ -245,6 +268,10 @@ class Detector:
                 self.calibrations[mode] = Calibration.from_arrays(
                     {name: tensor.numpy() for name, tensor in arrays.items()}
                 )
+                if drift := _below(f"drift.{mode}", tensors):
+                    self.drifts[mode] = DriftReference.from_arrays(
+                        {name: tensor.numpy() for name, tensor in drift.items()}
+                    )
         except KeyError as error:
             raise ArtefactError(f"detector: no tensor {error}; pretrain again") from error
 
@@ -289,6 +316,16 @@ class Detector:
             (self._relative(one, mode) @ self.state["weights"]).double().numpy() for one in logs
         ]
         return np.concatenate([part for one in fused for part in (one, pause)])
+
+    def _refer_drift(self, mode: str, logs: Tensor, seed: int) -> None:
+        """Learn what the scores of normal operation look like, where there are enough of them."""
+        parts = self._relative(logs, mode)
+        parts = parts[~parts.isnan().any(1)]
+        window = min(_DRIFT_WINDOW, len(parts) // 10)
+        if window >= _DRIFT_FEWEST:
+            self.drifts[mode] = DriftReference.fit(
+                parts.numpy(), window=window, rate=_DRIFT_RATE, seed=seed
+            )
 
     def _weights(self, scaled: Sequence[Tensor], starts: Sequence[int], rng: Rng) -> Tensor:
         """Weigh the scores by anomalies put into copies of the slices."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from scipy.stats import norm
 from seqcl.errors import ArtefactError, DataError
 from seqcl.rng import Rng
 
-__all__ = ["DriftReference", "DriftTracker"]
+__all__ = ["Drift", "DriftReference", "DriftTracker", "DriftWatch"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -155,6 +155,44 @@ class DriftTracker:
         if any(array.shape != self.reference.mean.shape for array in (total, *blocks)):
             raise ArtefactError("state of drift: it is of another model; start without it")
         self._blocks, self._sum, self._count = blocks, total, count
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The latest window no longer looks as in training, or does so again."""
+
+    phase: Literal["begins", "ends"]
+    row: int
+    """Last row of the window."""
+    discrepancy: float
+    """In units of the reference's threshold."""
+
+
+class DriftWatch:
+    """Tells when drift begins and when it ends, row by row."""
+
+    def __init__(self, reference: DriftReference) -> None:
+        self._tracker = DriftTracker(reference)
+        self._on = False
+
+    def push(self, row: int, embedding: npt.NDArray[np.floating[Any]]) -> Drift | None:
+        """Take the embedding (E,) of a row; one with a value that is not finite is passed over."""
+        if not np.isfinite(embedding).all():
+            return None
+        found = self._tracker.push(embedding)
+        if found is None or (found > 1) == self._on:
+            return None
+        self._on = not self._on
+        return Drift("begins" if self._on else "ends", row, found)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that it remembers, in plain values (JSON)."""
+        return {"on": self._on, **self._tracker.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`; ArtefactError if it is none of this reference's."""
+        self._tracker.restore(state)
+        self._on = bool(state.get("on"))
 
 
 def _features(values: Floats, frequencies: Floats) -> Floats:

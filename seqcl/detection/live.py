@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from seqcl.detection.detector import Detector
+from seqcl.detection.drift import Drift
 from seqcl.detection.explain import Explanation
 from seqcl.detection.health import Fault
 from seqcl.detection.incidents import Change, IncidentTracker, Rules
@@ -36,6 +37,7 @@ class Result:
     explanations: tuple[Explanation | None, ...]
     """Of each change: what the incident's highest row so far comes from."""
     faults: tuple[Fault, ...]
+    drift: Drift | None
 
 
 class Live:
@@ -52,6 +54,7 @@ class Live:
         self.rules = rules
         self.tracker = IncidentTracker(rules, self.calibration)
         self.health = detector.health()
+        self.drift = detector.drift_watch(causal=True)
         self.rows = 0
         channels = len(detector.scaling.state["mean"])
         self._context = torch.zeros(0, channels)
@@ -63,7 +66,8 @@ class Live:
         held = self.detector.scaling.held(values, self._held)
         self._held = held[-1]
         context = torch.cat([self._context, self.detector.scaling.scaled(held)])
-        scores = self.detector.score_last(context, len(values))
+        found = self.detector.score_last(context, len(values))
+        scores = found.fused
         known = ~np.isnan(scores)
         p_values = np.full(len(scores), np.nan)
         p_values[known] = self.calibration.p_values(scores[known])
@@ -78,6 +82,7 @@ class Live:
                     self.rows, float(scores[place]), float(p_values[place]),
                     bool(scores[place] >= self.rules.threshold), changes, (*over, *begun),
                     tuple(self.health.push(self.rows, row_values)),
+                    self.drift.push(self.rows, found.parts[place]) if self.drift else None,
                 )
             )  # fmt: skip
             self.rows += 1
@@ -106,6 +111,7 @@ class Live:
             "peak": None if self._peak is None else self._peak.tolist(),
             "incident": self.tracker.state(),
             "health": self.health.state(),
+            "drift": self.drift.state() if self.drift else None,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -118,6 +124,8 @@ class Live:
             rows = int(state["rows"])
             self.tracker.restore(state["incident"])
             self.health.restore(state["health"])
+            if self.drift:
+                self.drift.restore(state["drift"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtefactError(
                 f"state of the stream: does not fit this run ({error}); start without it"

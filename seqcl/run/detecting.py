@@ -16,6 +16,7 @@ import numpy.typing as npt
 from seqcl.data.dataset import Dataset
 from seqcl.detection.calibration import Calibration, Expected
 from seqcl.detection.detector import Detector, Scores
+from seqcl.detection.drift import Drift
 from seqcl.detection.explain import Explanation
 from seqcl.detection.health import Fault
 from seqcl.detection.incidents import Incident, Rules, find_incidents
@@ -31,6 +32,7 @@ __all__ = [
     "Detected",
     "RuleOptions",
     "detect_sources",
+    "drift_line",
     "fault_line",
     "incident_line",
     "rules_for",
@@ -74,6 +76,8 @@ class Detected:
     """One for each incident."""
     faults: tuple[Fault, ...]
     """Sensors that are missing or stuck, where it begins and where it ends."""
+    drift: tuple[Drift, ...]
+    """Where the scores stop looking like those of training, and where they do again."""
 
     @property
     def summary(self) -> str:
@@ -162,6 +166,7 @@ def _detected(detector: Detector, series: Series, options: RuleOptions, causal: 
         incidents,
         explanations,
         tuple(detector.faults(series.values)),
+        tuple(detector.drift(scores, causal=causal)),
     )
 
 
@@ -207,6 +212,14 @@ def fault_line(fault: Fault, run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def drift_line(drift: Drift) -> dict[str, Any]:
+    """Return where drift begins or ends as plain values, for a line of JSON."""
+    return {
+        "event": "drift", "phase": drift.phase, "row": drift.row,
+        "discrepancy": round(drift.discrepancy, 3),
+    }  # fmt: skip
+
+
 def write_scores(found: Sequence[Detected], out: Path) -> None:
     """Write a CSV: id, row, time where known, score, p_value and alarm (0 or 1) of every row."""
     stream = io.StringIO()
@@ -225,7 +238,7 @@ def write_scores(found: Sequence[Detected], out: Path) -> None:
 
 
 def write_incidents(found: Sequence[Detected], run: Run, out: Path) -> None:
-    """Write one line of JSON for each incident, then for each missing or stuck sensor."""
+    """Write one line of JSON for each incident, then for sensors' faults and for drift."""
     lines = [
         json.dumps(
             incident_line(one.series.id, incident, explanation, run, one.when), ensure_ascii=False
@@ -234,8 +247,11 @@ def write_incidents(found: Sequence[Detected], run: Run, out: Path) -> None:
         for incident, explanation in zip(one.incidents, one.explanations, strict=True)
     ]
     lines += [
-        json.dumps({"id": one.series.id, **fault_line(fault, run)}, ensure_ascii=False)
+        json.dumps({"id": one.series.id, **line}, ensure_ascii=False)
         for one in found
-        for fault in one.faults
+        for line in (
+            *(fault_line(fault, run) for fault in one.faults),
+            *(drift_line(drift) for drift in one.drift),
+        )
     ]
     atomic_write(out, "".join(line + "\n" for line in lines))

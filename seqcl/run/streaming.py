@@ -23,7 +23,14 @@ from seqcl.errors import ArtefactError
 from seqcl.files import atomic_write
 from seqcl.modalities.sequence.timestamps import GAP_STEPS
 from seqcl.run.build import threads
-from seqcl.run.detecting import RuleOptions, fault_line, incident_line, rules_for, time_text
+from seqcl.run.detecting import (
+    RuleOptions,
+    drift_line,
+    fault_line,
+    incident_line,
+    rules_for,
+    time_text,
+)
 from seqcl.run.detector_run import load_detector
 from seqcl.run.folder import Run
 from seqcl.run.stream_rows import StreamRow, read_batches
@@ -193,6 +200,8 @@ class _Writer:
         self._line(line)
         for fault in result.faults:
             self._line(fault_line(fault, self.run))
+        if result.drift is not None:
+            self._line(drift_line(result.drift))
         for change, explanation in zip(result.changes, result.explanations, strict=True):
             self._incident(change, explanation)
 

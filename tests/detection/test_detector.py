@@ -182,6 +182,27 @@ def test_constant_data_teach_nothing_and_short_data_cannot_be_scored(detector: D
     assert np.isnan(detector.score(machine(10, 0), causal=True).fused).all()
 
 
+def test_drift_begins_where_the_load_is_another_and_ends_with_it() -> None:
+    detector = Detector(scorers=SMALL)
+    detector.fit([Series(machine(2_400, 0))])
+    window = detector.drifts["trailing"].window
+    assert window == 60
+    values = np.concatenate(
+        [machine(600, 0), 3 * machine(400, 0) - 2 * machine(400, 0).mean(0), machine(600, 0)]
+    )
+    live = Live(detector, Rules(threshold=1e9))
+    found = [result.drift for result in live.push(values) if result.drift]
+    assert [drift.phase for drift in found] == ["begins", "ends"]
+    assert 600 <= found[0].row < 600 + window
+    assert 1_000 <= found[1].row < 1_000 + window + detector.reach
+    assert found[0].discrepancy > 1 > found[1].discrepancy
+    scores = detector.score(values, causal=True)
+    assert detector.drift(scores, causal=True) == found
+    again = Detector(scorers=SMALL)
+    again.restore(detector.tensors())
+    assert again.drift(scores, causal=True) == found
+
+
 def test_two_incidents_of_one_batch_are_explained_each_by_its_own_peak(
     detector: Detector,
 ) -> None:
