@@ -133,6 +133,8 @@ class Detector:
         """Learn from recordings; raises DataError where they are too short."""
         starts = [_checked(one, self.share) for one in series]
         whole = [one.values for one in series]
+        if all(np.isnan(values[:at]).all() for values, at in zip(whole, starts, strict=True)):
+            raise DataError(f"{series[0].id}: no channel has a value; there is nothing to learn")
         window = self.given
         if window is None:
             period = period_of([v[:at] for v, at in zip(whole, starts, strict=True)])
@@ -145,10 +147,6 @@ class Detector:
             )
         parts = [values[: start - window] for values, start in zip(whole, starts, strict=True)]
         self.scaling.fit(parts)
-        if self.scaling.state["constant"].all():
-            raise DataError(
-                f"{series[0].id}: every channel is constant; a detector has nothing to learn there"
-            )
         self._build(window, whole[0].shape[1])
         scaled = [self.scaling(values) for values in whole]
         for place, scorer in enumerate(self.scorers):

@@ -16,8 +16,9 @@ from seqcl.report.markup import clean
 __all__ = ["chart_payload", "cosine_chart", "curve_charts"]
 
 _AXES = frozenset({"step", "epoch"})
-_UNTOUCHED = 400
 _STRETCHES = 130
+"""What a long line is cut into; each keeps its extremes."""
+_ZOOMED_STRETCHES = 2_000
 
 
 def curve_charts(records: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:
@@ -75,12 +76,16 @@ def chart_payload(chart: Chart) -> dict[str, Any]:
         "title": clean(chart.title),
         "xLabel": clean(chart.x_label),
         "logX": chart.log_x,
-        "lines": [_line_payload(line) for line in chart.lines],
+        "zoom": clean(chart.zoom),
+        "lines": [
+            _line_payload(line, _ZOOMED_STRETCHES if chart.zoom else _STRETCHES)
+            for line in chart.lines
+        ],
     }
 
 
-def _line_payload(line: Line) -> dict[str, Any]:
-    kept = _thinned(np.asarray(line.y, dtype=np.float64))
+def _line_payload(line: Line, stretches: int) -> dict[str, Any]:
+    kept = _thinned(np.asarray(line.y, dtype=np.float64), stretches)
     parts = {"x": line.x, "y": line.y, "low": line.low, "high": line.high}
     return {"name": clean(line.name)} | {
         name: [_rounded(float(part[index])) for index in kept]
@@ -89,12 +94,12 @@ def _line_payload(line: Line) -> dict[str, Any]:
     }
 
 
-def _thinned(values: npt.NDArray[np.float64]) -> list[int]:
-    """Choose the lowest, the highest and the first broken value of each of 130 stretches."""
-    if len(values) <= _UNTOUCHED:
+def _thinned(values: npt.NDArray[np.float64], stretches: int) -> list[int]:
+    """Choose the lowest, the highest and the first broken value of each stretch."""
+    if len(values) <= 3 * stretches:
         return list(range(len(values)))
     chosen = {0, len(values) - 1}
-    for stretch in np.array_split(np.arange(len(values)), _STRETCHES):
+    for stretch in np.array_split(np.arange(len(values)), stretches):
         part = values[stretch]
         broken = ~np.isfinite(part)
         places = {

@@ -106,6 +106,8 @@ class Chart:
     lines: tuple[Line, ...]
     log_x: bool = False
     """Logarithmic horizontal axis; every x must be above 0."""
+    zoom: str = ""
+    """Charts of one name zoom together, by dragging, and keep more of a long line; x must rise."""
     note: str = ""
 
     def __post_init__(self) -> None:

@@ -48,22 +48,77 @@
   };
   const known = (values) => values.filter((value) => value !== null);
   const extent = (values) => {
-    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const low = values.reduce((a, b) => Math.min(a, b));
+    const high = values.reduce((a, b) => Math.max(a, b));
     const room = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
     return [low - room, high + room];
   };
+
+  // Place of the value nearest to x in a rising list.
+  const nearest = (values, x) => {
+    let [low, high] = [0, values.length - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (values[middle] < x) low = middle + 1; else high = middle;
+    }
+    return low > 0 && x - values[low - 1] < values[low] - x ? low - 1 : low;
+  };
+
+  // Charts of one zoom show the same stretch: drag to choose it, double-click for the whole.
+  const zooms = new Map();
+  const zoomOf = (name) => {
+    if (!zooms.has(name)) zooms.set(name, { range: null, draws: [] });
+    return zooms.get(name);
+  };
+  const cut = (line, [first, last]) => {
+    const [from, to] = [Math.max(0, nearest(line.x, first) - 1), nearest(line.x, last) + 2];
+    const part = (values) => values && values.slice(from, to);
+    return { ...line, x: part(line.x), y: part(line.y), low: part(line.low), high: part(line.high) };
+  };
+  function startZoom(zoom, box, atX, [top, bottom]) {
+    const mark = svg("rect", { class: "zoomed", y: top, height: bottom - top, visibility: "hidden" }, box);
+    let begun = null;
+    box.addEventListener("pointerdown", (event) => {
+      begun = atX(event);
+      box.setPointerCapture(event.pointerId);
+    });
+    box.addEventListener("pointermove", (event) => {
+      if (!begun) return;
+      const now = atX(event);
+      put(mark, { x: Math.min(begun.pixel, now.pixel), width: Math.abs(now.pixel - begun.pixel), visibility: "visible" });
+    });
+    const show = (range) => {
+      zoom.range = range;
+      zoom.draws.forEach((draw) => draw());
+    };
+    box.addEventListener("pointerup", (event) => {
+      if (!begun) return;
+      const ends = [begun, atX(event)].sort((a, b) => a.pixel - b.pixel);
+      begun = null;
+      mark.setAttribute("visibility", "hidden");
+      if (ends[1].pixel - ends[0].pixel > 4) show([ends[0].x, ends[1].x]);
+    });
+    box.addEventListener("dblclick", () => show(null));
+  }
 
   function drawChart(chart, figure) {
     const plot = figure.querySelector(".plot");
     const output = figure.querySelector("output");
     const summary = output ? output.textContent : "";
-    const xs = [...new Set(known(chart.lines.flatMap((line) => line.x)))].sort((a, b) => a - b);
-    const ys = known(chart.lines.flatMap((line) => [...line.y, ...(line.low || []), ...(line.high || [])]));
-    if (!xs.length || !ys.length) { plot.textContent = "no finite values"; return () => {}; }
+    const whole = chart.lines;
+    if (!known(whole.flatMap((line) => line.x)).length || !known(whole.flatMap((line) => line.y)).length) {
+      plot.textContent = "no finite values";
+      return () => {};
+    }
     const scaled = chart.logX ? Math.log : (value) => value;
-    const [yLow, yHigh] = extent(ys);
+    const zoom = chart.zoom ? zoomOf(chart.zoom) : null;
 
-    return () => {
+    const draw = () => {
+      const range = zoom && zoom.range;
+      const lines = range ? whole.map((line) => cut(line, range)) : whole;
+      const xs = range || [...new Set(known(lines.flatMap((line) => line.x)))].sort((a, b) => a - b);
+      const seen = known(lines.flatMap((line) => [...line.y, ...(line.low || []), ...(line.high || [])]));
+      const [yLow, yHigh] = extent(seen.length ? seen : [0]);
       const width = Math.max(220, plot.clientWidth);
       const height = Math.round(Math.min(300, Math.max(170, width * 0.42)));
       const [left, right, top, bottom] = [48, 12, 8, 36];
@@ -76,12 +131,13 @@
         svg("line", { class: "grid", x1: left, x2: width - right, y1: py(y), y2: py(y) }, box);
         svg("text", { x: left - 6, y: py(y) + 4, "text-anchor": "end" }, box, format(y));
       }
-      const marks = xs.length <= 8 ? xs : ticks(xs[0], xs[xs.length - 1], width < 420 ? 4 : 6);
+      const marks = xs.length <= 8 && !range ? xs : ticks(xs[0], xs[xs.length - 1], width < 420 ? 4 : 6);
       for (const x of marks) svg("text", { x: px(x), y: height - 20, "text-anchor": "middle" }, box, format(x));
       svg("text", { x: width - right, y: height - 5, "text-anchor": "end" }, box, chart.xLabel);
 
-      chart.lines.forEach((line, index) => {
-        const group = svg("g", { class: color(index) }, box);
+      const inside = svg("svg", { x: left, y: 0, width: width - left - right, height, viewBox: `${left} 0 ${width - left - right} ${height}` }, box);
+      lines.forEach((line, index) => {
+        const group = svg("g", { class: color(index) }, range ? inside : box);
         const at = (k, values) => `${px(line.x[k]).toFixed(1)},${py(values[k]).toFixed(1)}`;
         const keys = [...line.x.keys()];
         if (line.low) {
@@ -103,19 +159,29 @@
       });
 
       const cross = svg("line", { class: "cross", y1: top, y2: height - bottom, visibility: "hidden" }, box);
+      const atX = (event) => {
+        const bounds = box.getBoundingClientRect();
+        const pixel = Math.min(width - right, Math.max(left, ((event.clientX - bounds.left) / bounds.width) * width));
+        const share = (pixel - left) / (width - left - right);
+        const x = scaled(xs[0]) + share * spread;
+        return { pixel, x: chart.logX ? Math.exp(x) : x };
+      };
+      const places = [...new Set(lines.flatMap((line) => line.x))].filter((x) => x !== null).sort((a, b) => a - b);
       box.addEventListener("pointermove", (event) => {
-        const at = ((event.clientX - box.getBoundingClientRect().left) / box.getBoundingClientRect().width) * width;
-        const x = xs.reduce((best, next) => (Math.abs(px(next) - at) < Math.abs(px(best) - at) ? next : best));
+        const x = places[nearest(places, atX(event).x)];
         put(cross, { x1: px(x), x2: px(x), visibility: "visible" });
-        const values = chart.lines.map((line) => (chart.lines.length > 1 ? `${line.name} ` : "") + format(line.y[line.x.indexOf(x)]));
+        const values = lines.map((line) => (lines.length > 1 ? `${line.name} ` : "") + format(line.y[nearest(line.x, x)]));
         if (output) output.textContent = `${chart.xLabel} ${format(x)}: ${values.join(", ")}`;
       });
       box.addEventListener("pointerleave", () => {
         cross.setAttribute("visibility", "hidden");
         if (output) output.textContent = summary;
       });
+      if (zoom) startZoom(zoom, box, atX, [top, height - bottom]);
       plot.replaceChildren(box);
     };
+    if (zoom) zoom.draws.push(draw);
+    return draw;
   }
 
   // The embedding map.

@@ -45,14 +45,18 @@ def _charts(run: Run, detector: Detector, one: Detected) -> Iterator[Chart]:
     if one.series.labels is not None:
         labelled = np.where(one.series.labels > 0, high, low).tolist()
         lines.append(Line(name="label", x=rows, y=labelled))
-    yield Chart(title=f"{one.series.id}: score", x_label="row", lines=tuple(lines))
+    name = one.series.id
+    yield Chart(
+        title=f"{name}: score", x_label="row", lines=tuple(lines), zoom=name,
+        note="Drag over a stretch to see it in all charts of this recording; double-click for all.",
+    )  # fmt: skip
     values = detector.scaling(one.series.values).numpy()
     shares = np.sum([e.shares for e in one.explanations], 0, initial=0.0) + 1e-9 * values.std(0)
     chosen = np.argsort(-shares, kind="stable")[:_CHANNELS].tolist()
     for place in chosen:
         line = Line(name=run.channels[place], x=rows, y=values[:, place].tolist())
-        title = f"{one.series.id}: {run.channels[place]} (deviations from normal)"
-        yield Chart(title=title, x_label="row", lines=(line,))
+        title = f"{name}: {run.channels[place]} (deviations from normal)"
+        yield Chart(title=title, x_label="row", lines=(line,), zoom=name)
 
 
 def _table(run: Run, one: Detected) -> Table:

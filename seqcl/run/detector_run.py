@@ -112,6 +112,8 @@ def _told(detector: Detector, names: Sequence[str]) -> str:
     calibration = detector.calibrations["centred"]
     still = detector.constant
     told = f"; constant in training: {', '.join(names[c] for c in still)}" if still else ""
+    if len(still) == len(names):
+        told = "; every channel is constant in training, so that any change counts as an anomaly"
     lowest = f"{calibration.lowest_share:.2%} of normal rows or more"
     return (
         f"window of {detector.window} rows; scores by weight: {shares}; {calibration.rows:,} "

@@ -174,9 +174,22 @@ def test_a_missing_and_a_stuck_sensor_are_faults_of_their_own(detector: Detector
     assert len(detector.faults(values)) == 4
 
 
-def test_constant_data_teach_nothing_and_short_data_cannot_be_scored(detector: Detector) -> None:
-    with pytest.raises(DataError, match="every channel is constant"):
-        Detector(scorers=SMALL).fit([Series(np.ones((200, 2), np.float32))])
+def test_after_constant_data_any_change_is_an_anomaly() -> None:
+    constant = Detector(scorers=SMALL)
+    constant.fit([Series(np.ones((200, 2), np.float32))])
+    assert constant.constant == (0, 1)
+    moved = np.ones((constant.reach + 100, 2), np.float32)
+    at = constant.reach + 50
+    moved[at : at + 5, 1] += 0.5
+    for causal in (False, True):
+        scores = constant.score(moved, causal=causal).fused
+        assert abs(int(np.nanargmax(scores)) - at) <= constant.window
+        assert (scores[at : at + 5] > np.nanmedian(scores)).all()
+
+
+def test_missing_data_teach_nothing_and_short_data_cannot_be_scored(detector: Detector) -> None:
+    with pytest.raises(DataError, match="no channel has a value"):
+        Detector(scorers=SMALL).fit([Series(np.full((200, 2), np.nan, np.float32))])
     with pytest.raises(DataError, match="10 rows are too few for this detector"):
         detector.score(machine(10, 0))
     assert np.isnan(detector.score(machine(10, 0), causal=True).fused).all()
