@@ -10,6 +10,7 @@ from contextlib import closing
 from itertools import count
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 from typing import Any
 
 import numpy as np
@@ -111,18 +112,23 @@ class Loader:
         others = set(multiprocessing.active_children())
         items = self._start(keys)
         workers = set(multiprocessing.active_children()) - others
+        # Also where the process ends with an error whose traceback holds the batches: Python
+        # then asks all children to end by SIGTERM, which these ignore, and waits for them.
+        end = Finalize(None, _end, (workers,), exitpriority=0)
         death = None
-        while death is None:
-            try:
-                item = next(items)
-            except (RuntimeError, OSError, EOFError):
-                death = _death(workers)
-                if death is None:
-                    raise
-            else:
-                yield item
-        _end(workers)
-        del items  # before the traceback takes hold of it
+        try:
+            while death is None:
+                try:
+                    item = next(items)
+                except (RuntimeError, OSError, EOFError):
+                    death = _death(workers)
+                    if death is None:
+                        raise
+                else:
+                    yield item
+        finally:
+            del items  # before the traceback takes hold of it
+            end()
         raise death
 
     def _start(self, keys: _Keys) -> Iterator[Batch | SeqclError]:
@@ -226,7 +232,7 @@ def _death(workers: Iterable[BaseProcess]) -> TrainingError | None:
 
 
 def _end(workers: Iterable[BaseProcess]) -> None:
-    """Stop the other workers: the error's traceback would keep them alive."""
+    """Stop the workers that are left: an error's traceback would keep them alive."""
     for worker in workers:
         worker.kill()  # they ignore SIGTERM
     for worker in workers:

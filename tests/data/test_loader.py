@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 from collections import deque
 from itertools import islice
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import CONTEXT
 
 from seqcl.batch import Batch, Record
 from seqcl.data.collate import Collate
@@ -164,5 +166,24 @@ def test_a_bug_in_a_worker_is_not_taken_for_its_death(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(dataset, "gather", fail)
-    with pytest.raises(RuntimeError, match="a bug"):
+    with pytest.raises(RuntimeError, match="a bug") as caught:
         take(loader(dataset, workers=1), 1)
+    assert caught.tb is not None, "which holds the batches"
+    assert not children()
+
+
+def _fail_between_batches(dataset: Dataset) -> None:
+    sys.last_value = error = RuntimeError("a bug of the step")  # as the interpreter keeps it
+    batches = loader(dataset, workers=1).batches()
+    next(batches)
+    error.args = ("a bug of the step", batches)
+    raise error
+
+
+def test_a_process_that_fails_between_two_batches_ends(dataset: Dataset) -> None:
+    process = CONTEXT.Process(target=_fail_between_batches, args=(dataset,))
+    process.start()
+    process.join(60)
+    ended = process.exitcode
+    process.kill()
+    assert ended == 1
