@@ -298,6 +298,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
     },
     "detectors": {"ensemble": f"{_DET}.detector:Detector"},
     "scorers": {
+        "contrastive": f"{_DET}.scorers.contrastive:Contrastive",
         "kernel_distance": f"{_DET}.scorers.kernel_distance:KernelDistance",
         "mean_shift": f"{_DET}.scorers.mean_shift:MeanShift",
         "forecast": f"{_DET}.scorers.forecast:Forecast",

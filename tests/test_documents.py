@@ -150,7 +150,7 @@ def test_the_commands_of_a_page_work(page: Path, workplace: Path) -> None:
         extra = QUICK_DETECTOR if command[1] == "sensor-anomaly" else extra
         extra = quick[:2] if command[0] == "finetune" else extra
         done = run_command((*command, *extra), workplace)
-        assert done.returncode == 0, (command, done.stderr)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
 @pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)

@@ -38,11 +38,11 @@ _FEWEST, _FEWEST_HELD = 64, 16
 """Rows that a training recording has at least, and its calibration slice."""
 DEFAULT: tuple[Spec[Scorer], ...] = (
     *(Spec("scorers", "kernel_distance", {"scale": scale}) for scale in (0.25, 0.5, 1.0, 2.0)),
+    Spec("scorers", "contrastive"),
     Spec("scorers", "mean_shift"),
-    Spec("scorers", "forecast"),
     Spec("scorers", "amplitude"),
 )
-"""Windows of four octaves, and three ways to see single rows and levels."""
+"""Windows of four octaves, their shape as a trained encoder sees it, levels, and single rows."""
 MODES = ("centred", "trailing")
 _DRIFT_WINDOW, _DRIFT_FEWEST = 500, 32
 """Rows that are compared with training at once, at most and at least."""

@@ -176,7 +176,7 @@ def test_the_order_of_the_records_does_not_matter(name: str) -> None:
     for given in (views(), shuffled):
         torch.manual_seed(0)
         losses.append(build(name)(given).total)
-    torch.testing.assert_close(losses[0], losses[1])  # sums in another order
+    torch.testing.assert_close(losses[0], losses[1], rtol=2e-5, atol=2e-5)  # another order of sums
 
 
 @pytest.mark.parametrize("name", NAMES)
