@@ -10,6 +10,11 @@ labels and scores the whole file; the rows after are judged: VUS-PR and VUS-ROC 
 channel's period, 250 thresholds), average precision, and for the detector events at its own
 threshold and the false-alarm rate that was asked for against the one observed. A stopped benchmark
 goes on where it was. `--ablations` adds the detector with each part left out or alone.
+
+`published recipe` is a contrastive encoder of instance-normalised windows trained by triplets, with
+a memory bank (PaAno), beside median/MAD and mean shift (PAI), all of equal weight. `matrix profile`
+is the distance of each window from the nearest of training, z-normalised, mean over channels; it
+needs stumpy. `random` scores mean nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +50,7 @@ from seqcl.detection.series import Series, filled, series_of
 from seqcl.files import atomic_write
 from seqcl.metrics.events import event_scores
 from seqcl.metrics.range_auc import volumes
+from seqcl.registry import Spec
 
 Floats = npt.NDArray[np.float64]
 Flat = dict[str, Any]
@@ -127,27 +134,58 @@ def _runs(options: argparse.Namespace) -> Iterator[tuple[str, int, Callable[...,
         yield "isolation forest", seed, _forest
         if not options.quick:
             yield "auto-encoder", seed, _auto_encoder
+            yield "published recipe", seed, _plain(detector_of(scorers=RECIPE, weights="equal"))
         if options.ablations:
             for name, changes in ABLATIONS.items():
                 yield name, seed, detector_of(**changes)
     for name, run in (("point", _point), ("window k-NN", _knn), ("LOF", _lof), ("PCA", _pca)):
         yield name, 0, run
+    if find_spec("stumpy"):
+        yield "matrix profile", 0, _matrix_profile
 
 
-def _alone(*places: int) -> dict[str, Any]:
-    return {"scorers": tuple(DEFAULT[place] for place in places)}
+RECIPE = (
+    Spec(
+        "scorers",
+        "contrastive",
+        {"objective": "triplet", "inject": False, "scores": ("nearest",)},
+    ),
+    Spec("scorers", "mean_shift"),
+    Spec("scorers", "amplitude"),
+)
 
 
+def _alone(*names: str, scale: float | None = None) -> dict[str, Any]:
+    """Return the change to a detector that keeps some of the default's scorers."""
+    return {
+        "scorers": tuple(
+            spec
+            for spec in DEFAULT
+            if spec.name in names and scale in (None, spec.options.get("scale", 1.0))
+        )
+    }
+
+
+_KERNELS, _LEARNT = "kernel_distance", "contrastive"
+_PLAIN = ("mean_shift", "amplitude")
 ABLATIONS: dict[str, dict[str, Any]] = {
     "equal weights": {"weights": "equal"},
-    "kernels x0.25 alone": _alone(0),
-    "kernels x0.5 alone": _alone(1),
-    "kernels x1 alone": _alone(2),
-    "kernels x2 alone": _alone(3),
-    "mean shift alone": _alone(4),
-    "forecast alone": _alone(5),
-    "amplitude alone": _alone(6),
-    "without mean shift, forecast, amplitude": _alone(0, 1, 2, 3),
+    "without the encoders": _alone(_KERNELS, *_PLAIN),
+    "without the kernels": _alone(_LEARNT, *_PLAIN),
+    "without mean shift and amplitude": _alone(_KERNELS, _LEARNT),
+    "encoders alone": _alone(_LEARNT),
+    "encoders alone, nothing injected": {
+        "scorers": tuple(
+            Spec("scorers", _LEARNT, {**spec.options, "inject": False, "scores": ("learnt",)})
+            for spec in DEFAULT
+            if spec.name == _LEARNT
+        )
+    },
+    "kernels alone": _alone(_KERNELS),
+    **{f"kernels x{s:g} alone": _alone(_KERNELS, scale=s) for s in (0.25, 0.5, 1.0, 2.0)},
+    "mean shift alone": _alone("mean_shift"),
+    "amplitude alone": _alone("amplitude"),
+    "with forecast": {"scorers": (*DEFAULT, Spec("scorers", "forecast"))},
 }
 
 
@@ -179,6 +217,11 @@ def detector_of(**changes: Any) -> Callable[..., tuple[Floats, Detector]]:
         return detector.score(values.astype(np.float32)).fused.astype(np.float64), detector
 
     return run
+
+
+def _plain(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Leave out what is measured of our detector alone."""
+    return lambda train, values, seed: (run(train, values, seed)[0], None)
 
 
 def _alarms(detector: Detector, labels: npt.NDArray[np.bool_], test: Floats, rows: int) -> Flat:
@@ -266,6 +309,22 @@ def _auto_encoder(train: Floats, values: Floats, seed: int) -> tuple[Floats, Non
     )
     rest = windows - net.predict(windows).reshape(windows.shape)
     return spread(np.sqrt(np.square(rest).sum(1))), None
+
+
+def _matrix_profile(train: Floats, values: Floats, seed: int) -> tuple[Floats, None]:
+    from stumpy import stump
+
+    window = max(4, min(period_of([train[:, :1]]), len(train) // 3))
+    first, second = _scaled(train, values)
+    found = np.mean(
+        [
+            np.asarray(stump(b, window, a, ignore_trivial=False)[:, 0], np.float64)
+            for a, b in zip(first.T.copy(), second.T.copy(), strict=True)
+        ],
+        0,
+    )
+    counts = np.convolve(np.ones(len(found)), np.ones(window))
+    return np.convolve(found, np.ones(window)) / counts, None
 
 
 def summarise(records: Sequence[Flat]) -> str:

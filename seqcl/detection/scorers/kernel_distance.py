@@ -19,8 +19,8 @@ _SAMPLE = 2_048
 """Training windows that directions are taken from."""
 _BLOCK = 4_096
 """Rows that are convolved at once."""
-_HOPS = 8
-"""Windows that begin within one window's length, offline."""
+_HOPS, _HOPS_SHORT = 8, 4
+"""Windows that begin within one window's length, offline; fewer where they are short."""
 
 
 class KernelDistance(Scorer):
@@ -51,7 +51,7 @@ class KernelDistance(Scorer):
         super().__init__(channels, window)
         self.scale, self.directions, self.ridges = scale, directions, ridges
         rows = max(4, round(window * scale))
-        self._hop = max(1, rows // _HOPS)
+        self._hop = max(1, rows // (_HOPS if scale >= 1 else _HOPS_SHORT))
         self.features = WindowFeatures(channels, rows - rows % self._hop)
 
     @property
@@ -71,7 +71,7 @@ class KernelDistance(Scorer):
 
     @property
     def hop(self) -> int:
-        """An eighth of the window."""
+        """An eighth of the window, a quarter where it is shorter than the detector's."""
         return self._hop
 
     def fit(self, parts: Sequence[Tensor], rng: Rng) -> None:
