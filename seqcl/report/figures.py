@@ -33,8 +33,8 @@ _MEANINGS = {
 def chart_figure(chart: Chart, place: int) -> str:
     """Frame a curve, with its first and last value as text."""
     timed = "seconds a step" if chart.title.endswith("_s") else ""
-    meaning = _MEANINGS.get(chart.title, timed)
-    small = f"<small>{meaning}</small>" if meaning else ""
+    meaning = chart.note or _MEANINGS.get(chart.title, timed)
+    small = f"<small>{safe(meaning)}</small>" if meaning else ""
     keys = _keys(chart) if len(chart.lines) > 1 else ""
     return (
         f'<figure data-chart="{place}"><figcaption><b>{safe(chart.title)}</b>'

@@ -84,8 +84,9 @@ class Detected:
         """What was found, beside what normal operation gives."""
         expected = self.expected
         doubt = "" if self.promised else " by a calibration that cannot promise it (see --far)"
+        found = f"{len(self.incidents)} incident{'s' * (len(self.incidents) != 1)}"
         return (
-            f"{len(self.incidents)} incidents in {len(self.series):,} rows; as many normal rows "
+            f"{found} in {len(self.series):,} rows; as many normal rows "
             f"give {expected.alarms:.1f} ({expected.low:.0f} to {expected.high:.0f}){doubt}"
         )
 
