@@ -323,6 +323,7 @@ def _matrix_profile(train: Floats, values: Floats, seed: int) -> tuple[Floats, N
         ],
         0,
     )
+    torch.set_num_threads(1)  # numba's is OpenMP's, and so torch's
     counts = np.convolve(np.ones(len(found)), np.ones(window))
     return np.convolve(found, np.ones(window)) / counts, None
 
