@@ -16,7 +16,7 @@ FLOORS = {
     "training": 4, "evaluation": 4,
     "finetuning": 5, "detection": 5, "retrieval": 5,
     "config": 6, "run": 6, "report": 6,
-    "estimator": 7, "anomaly_detector": 7,
+    "estimator": 7, "anomaly_detector": 7, "hear": 7,
     "cli": 8, "__init__": 8, "__main__": 8,
 }  # fmt: skip
 HOMES = {
