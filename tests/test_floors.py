@@ -28,7 +28,7 @@ HOMES = {
     "soundfile": {"modalities"}, "soxr": {"modalities"}, "librosa": set(), "torchaudio": set(),
     "aeon": {"modalities", "run"},
     "tensorboard": {"training"},
-    "faiss": {"retrieval"}, "uvicorn": {"retrieval"},
+    "faiss": {"retrieval"}, "qdrant_client": {"retrieval"}, "uvicorn": {"retrieval"},
     "fastapi": {"retrieval"}, "starlette": {"retrieval"},
     "onnx": {"run"}, "onnxruntime": {"run"}, "onnxscript": {"run"},
 }  # fmt: skip

@@ -35,6 +35,7 @@ from seqcl.cli.progress import note, note_skipped
 )
 @click.option("--prune", is_flag=True, help="Drop files that --data does not hold.")
 @click.option("--rehash", is_flag=True, help="Read every file, whatever its size and time say.")
+@options.qdrant("Write the vectors to Qdrant too.")
 @options.data_overrides
 @options.heavy
 def command(run: Path, data_sources: tuple[str, ...], out: Path, **given: Any) -> int:
@@ -58,6 +59,7 @@ def command(run: Path, data_sources: tuple[str, ...], out: Path, **given: Any) -
         device=given["device"],
         batch_size=given["batch_size"] or 256,
         cpu_threads=given["threads"],
+        qdrant=given["qdrant"],
         on_piece=lambda done, total: note(f"embedded {done:,} of {total:,}"),
     )
     for text in result.notes:
