@@ -45,6 +45,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/anomaly_speed.py --out benchmarks/results/anomaly_speed
 	$(if $(SEQCL_DATA),$(BIN)/python benchmarks/anomaly.py --out benchmarks/results/anomaly --data $(SEQCL_DATA)/sensor)
 	$(if $(SEQCL_DATA),$(BIN)/python benchmarks/audio.py --out benchmarks/results/audio --data $(SEQCL_DATA)/audio)
+	$(if $(SEQCL_QUERIES),$(BIN)/python benchmarks/identify.py --out benchmarks/results/identify --data $(SEQCL_DATA)/audio \
+		--queries $(SEQCL_QUERIES))
 	$(BIN)/python benchmarks/closed_form.py --out benchmarks/results/closed_form $(if $(SEQCL_DATA),--data $(SEQCL_DATA)/series)
 
 clean:

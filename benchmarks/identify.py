@@ -1,16 +1,23 @@
 """Which recording is a noisy clip from, and where in it: embeddings beside landmarks.
 
-    python benchmarks/identify.py --data MUSIC --queries FOLDER --out STEM
-        [--seeds 3] [--preset audio-fingerprint] [--set KEY=VALUE] [--limit N] [--quick]
+    python benchmarks/identify.py --data DIR --queries FOLDER --out STEM
+        [--seeds 3] [--preset audio-fingerprint] [--set KEY=VALUE] [--systems seqcl,landmarks]
+        [--conditions 0dB,-5dB] [--lengths 1,3] [--limit N] [--quick]
 
-MUSIC has labels.csv (file, track, split); the tracks of split `db` are the index, those of split
-`train` teach the encoder, so no query is of a track that it saw. FOLDER has truth.csv (file, track,
-start_s, seconds, condition, stranger) and the queries it names; tracks of which a query is a
-stranger are left out of the index. Rows: the trained run by `identify`'s own code, its untrained
-encoder, log-mel bands in time, and landmarks. A query is right where the first recording is its
-own; its place is right within 0.25 s. Strangers are told by the equal error of each system's own
-evidence (the confidence of `identify`, whose threshold comes from the index alone; the lead of the
-controls; votes), over the queries of each condition and length. A finished row is kept.
+DIR/music has labels.csv (file, track, split); the tracks of split `db` are the index, those of
+split `train` teach the encoder, so no query is of a track that it saw. The noise that it learns to
+ignore is DIR/noise and DIR/esc10 but for its fold 5, which is left for the queries. FOLDER has
+truth.csv (file, track, start_s, seconds, condition, stranger) and the queries it names; tracks of
+which a query is a stranger are left out of the index. Rows: the trained run by `identify`'s own
+code, in an index of `--precision int4 --quantise stored`; its encoder before training, whose
+features are as many as the front end gives, in float32; log-mel bands in time, in float32;
+landmarks. Bytes are those of all that a search reads. `recall_at_10` is the share of an entry's 10
+nearest, by the embeddings before they were stored, that are so as they are stored.
+
+A query is right where the first recording is its own; its place is right within 0.25 s. Strangers
+are told by the equal error of each system's own evidence (the confidence of `identify`, whose
+threshold comes from the index alone; the lead of the controls; votes), over the queries of each
+condition and length. A finished row is kept.
 """
 
 from __future__ import annotations
@@ -18,6 +25,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -38,17 +46,18 @@ from seqcl.retrieval.building import add_pieces, refresh_neighbours
 from seqcl.retrieval.catalogue import Catalogue
 from seqcl.retrieval.census import census
 from seqcl.retrieval.changes import find_changes
-from seqcl.retrieval.folder import CATALOGUE, NEIGHBOURS, VECTORS, IndexSettings, Manifest
+from seqcl.retrieval.folder import CATALOGUE, VECTORS, IndexSettings, Manifest
+from seqcl.retrieval.neighbours import top
 from seqcl.retrieval.ranking import Ranker
 from seqcl.retrieval.recognition import equal_error, learn_recognition
 from seqcl.retrieval.searcher import Searcher, open_parts
+from seqcl.retrieval.shards import Shards, unit_vectors
 from seqcl.run import Run, Settings, load, pretrain
 from seqcl.run.embedder import RunEmbedder
 from seqcl.run.embedding import open_for
 
-WINDOW, HOP = RATE_HZ, RATE_HZ // 8
-CUT = (f"data.window={WINDOW}", f"data.hop={HOP}")
-NEAR_S = 0.25
+NEAR_S, LEFT_OUT = 0.25, "5"
+"""Seconds within which a place is right, and the fold of noises that training does not hear."""
 Flat = dict[str, Any]
 
 
@@ -113,13 +122,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder of tracks and labels.csv")
+    parser.add_argument("--data", type=Path, required=True, help="folder of music, noise, esc10")
     parser.add_argument("--queries", type=Path, required=True, help="folder of truth.csv")
     parser.add_argument("--out", type=Path, required=True, help="stem of the files to write")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--preset", default="audio-fingerprint")
+    parser.add_argument(
+        "--noise-view", default="views.strong.2.noise", help="option of the preset that adds noise"
+    )
     parser.add_argument("--set", dest="overrides", action="append", default=[])
-    parser.add_argument("--limit", type=int, help="at most so many queries of a cell")
+    parser.add_argument("--conditions", help="of the queries to ask, comma-separated")
+    parser.add_argument("--lengths", help="seconds of the queries to ask, comma-separated")
+    parser.add_argument("--systems", help="rows to measure, comma-separated")
+    parser.add_argument("--limit", type=int, help="at most so many known and unknown ones a cell")
     parser.add_argument("--quick", action="store_true", help="few steps and queries, one seed")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -128,11 +143,13 @@ def main() -> None:
         options.overrides.append("training.steps=4")
     path = options.out.with_suffix(".json")
     records: list[Flat] = json.loads(path.read_text()) if path.is_file() else []
-    asked = list(read_truth(options.queries, options.limit))
+    asked = list(read_truth(options.queries, options))
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as work:
             for system, make in systems(options, asked, seed, Path(work)):
                 if any((r["system"], r["seed"]) == (system, seed) for r in records):
+                    continue
+                if options.systems and system not in options.systems.split(","):
                     continue
                 answer, cost = make()
                 records += [{**row, **cost} for row in judge(system, seed, asked, answer)]
@@ -142,47 +159,73 @@ def main() -> None:
     print(summary(records))
 
 
-def read_truth(folder: Path, limit: int | None) -> Iterator[Asked]:
-    """Yield the queries, at most `limit` known ones and strangers of a condition and length."""
-    seen: dict[tuple[str, ...], int] = {}
+def read_truth(folder: Path, options: argparse.Namespace) -> Iterator[Asked]:
+    """Yield the queries; where there is a limit, so many of each kind, evenly over the tracks."""
+    cells: dict[tuple[str, ...], list[dict[str, str]]] = {}
     with (folder / "truth.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             cell = (row["condition"], row["seconds"], row["stranger"])
-            seen[cell] = seen.get(cell, 0) + 1
-            if limit is None or seen[cell] <= limit:
-                yield Asked(
-                    folder / row["file"], row["track"], float(row["start_s"]),
-                    int(row["seconds"]), row["condition"], row["stranger"] == "1",
-                )  # fmt: skip
+            wanted = zip(cell, (options.conditions, options.lengths), strict=False)
+            if all(names is None or name in names.split(",") for name, names in wanted):
+                cells.setdefault(cell, []).append(row)
+    for rows in cells.values():
+        count = min(len(rows), options.limit or len(rows))
+        for place in np.linspace(0, len(rows) - 1, count).round().astype(int).tolist():
+            row = rows[place]
+            yield Asked(
+                folder / row["file"], row["track"], float(row["start_s"]),
+                int(row["seconds"]), row["condition"], row["stranger"] == "1",
+            )  # fmt: skip
 
 
 def systems(
     options: argparse.Namespace, asked: Sequence[Asked], seed: int, work: Path
 ) -> Iterator[tuple[str, Callable[[], tuple[Answer, Flat]]]]:
     """Yield each system's name and what makes it; the run is trained when it is first needed."""
-    with (options.data / "labels.csv").open(newline="") as file:
+    music = options.data / "music"
+    with (music / "labels.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "db"]
     strangers = {query.track for query in asked if query.stranger}
     tracks = [row["track"] for row in rows if row["track"] not in strangers]
-    files = [options.data / row["file"] for row in rows if row["track"] not in strangers]
+    files = [music / row["file"] for row in rows if row["track"] not in strangers]
+
+    spent = {}
 
     def run() -> Run:
         if not (work / "run").is_dir():
+            bank = f"{options.noise_view}.bank={gathered(options.data, work / 'bank')}"
             given = Settings(
-                sources=[f"{options.data}:train"], overrides=[*CUT, *options.overrides], seed=seed,
+                sources=[f"{music}:train"], overrides=[bank, *options.overrides], seed=seed,
                 device="cpu", threads=1,
             )  # fmt: skip
+            began = time.process_time()
             pretrain(options.preset, given, work / "run")
+            spent["train_cpu_s"] = round(time.process_time() - began, 1)
         return load(work / "run")
 
     def embedded(kind: type[RunEmbedder]) -> Callable[[], tuple[Answer, Flat]]:
-        return lambda: by_index(kind(run(), CUT, "cpu", 256, 1), tracks, files, work)
+        def make() -> tuple[Answer, Flat]:
+            answer, cost = by_index(kind(run(), (), "cpu", 256, 1), tracks, files, work)
+            return answer, {**cost, **(spent if kind is RunEmbedder else {})}
+
+        return make
 
     yield "seqcl", embedded(RunEmbedder)
     yield "untrained encoder", embedded(Untrained)
     if seed == 0:
         yield "log-mel", embedded(LogMel)
         yield "landmarks", lambda: by_landmarks(tracks, files)
+
+
+def gathered(data: Path, folder: Path) -> Path:
+    """Copy the noises that training may hear into one folder."""
+    folder.mkdir()
+    with (data / "esc10" / "labels.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["fold"] != LEFT_OUT]
+    noises = [path for path in (data / "noise").iterdir() if path.suffix == ".flac"]
+    for path in [*noises, *(data / "esc10" / row["file"] for row in rows)]:
+        shutil.copyfile(path, folder / path.name)
+    return folder
 
 
 def by_index(
@@ -192,16 +235,27 @@ def by_index(
     began = time.process_time()
     folder = work / type(embedder).__name__
     (folder / VECTORS).mkdir(parents=True)
-    settings = IndexSettings(run="benchmark", window=WINDOW, hop=HOP, quantise="sq8")
-    dataset = open_for(embedder.run, [str(file) for file in files], CUT)
+    data, is_ours = embedder.run.preset.data, type(embedder) is RunEmbedder
+    assert data.window is not None
+    settings = IndexSettings(
+        run="benchmark", window=data.window, hop=data.hop or data.window,
+        precision="int4" if is_ours else "float32", quantise="stored",
+    )  # fmt: skip
+    dataset = open_for(embedder.run, [str(file) for file in files])
     catalogue, manifest = Catalogue(folder / CATALOGUE, writable=True), Manifest(settings)
     changes = find_changes({}, census(dataset))
-    add_pieces(folder, catalogue, dataset, changes, manifest, embedder.embed)
+    whole: list[np.ndarray] = []
+
+    def embed(piece: Dataset) -> np.ndarray:
+        whole.append(embedder.embed(piece))
+        return whole[-1]
+
+    add_pieces(folder, catalogue, dataset, changes, manifest, embed)
     catalogue.close()
     entries, shards = open_parts(folder, manifest)
     near, _ = refresh_neighbours(folder, entries, shards, manifest)
     learnt = None
-    if type(embedder) is RunEmbedder:
+    if is_ours:
         ranker = Ranker(entries, shards, near)
         learnt = learn_recognition(ranker, embedder.changed(ranker, dataset))
     manifest = replace(manifest, neighbours=near.facts, recognition=learnt)
@@ -209,7 +263,8 @@ def by_index(
     searcher = Searcher(folder, embedder)
     named = {str(file.resolve()): track for file, track in zip(files, tracks, strict=True)}
     seconds = sum(r.steps for r in entries.recordings) / RATE_HZ
-    kept = sum((folder / name).stat().st_size for name in (CATALOGUE, NEIGHBOURS))
+    kept = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    recall = {"recall_at_10": recall_at_10(np.concatenate(whole), shards)} if is_ours else {}
 
     def answer(path: Path) -> Told:
         (found,) = searcher.identify(path)
@@ -222,7 +277,21 @@ def by_index(
         "bytes_per_s": round(kept / seconds, 1),
         "index_cpu_s": round(time.process_time() - began, 1),
         "threshold": None if learnt is None else learnt["threshold"],
+        **recall,
     }
+
+
+def recall_at_10(whole: np.ndarray, shards: Shards) -> float:
+    """Return how many of an entry's 10 nearest by `whole` (n, E) are so as they are stored."""
+    ids = np.arange(len(whole))
+    vectors = unit_vectors(whole, [""] * len(whole))
+    chosen = np.random.default_rng(0).permutation(ids)[:256]
+    found = []
+    for stored in (vectors, shards.read(ids)):
+        near = top(stored[chosen], [(ids, stored)], 11)
+        found.append([set(row) - {own} for row, own in zip(near.tolist(), chosen, strict=True)])
+    pairs = zip(*found, strict=True)
+    return round(float(np.mean([len(a & b) / len(a) for a, b in pairs])), 4)
 
 
 def by_landmarks(tracks: Sequence[str], files: Sequence[Path]) -> tuple[Answer, Flat]:
@@ -278,6 +347,11 @@ def judge(system: str, seed: int, asked: Sequence[Asked], answer: Answer) -> Ite
         }  # fmt: skip
 
 
+def shown(values: Sequence[float]) -> str:
+    """Return the mean of some numbers, a dash where there is none."""
+    return f"{float(np.mean(values)):.4g}" if values else "–"
+
+
 def summary(records: Sequence[Flat]) -> str:
     """Return a table for each measure: a row a system, a column a condition, lengths in a cell."""
     names = list(dict.fromkeys(r["system"] for r in records))
@@ -304,8 +378,8 @@ def summary(records: Sequence[Flat]) -> str:
         lines += [f"## {title}", "", table(rows), ""]
     costs = [
         {"system": name, **{
-            key: round(float(np.mean([r[key] for r in records if r["system"] == name])), 1)
-            for key in ("bytes_per_s", "index_cpu_s", "query_cpu_ms")
+            key: shown([r[key] for r in records if r["system"] == name and key in r])
+            for key in ("bytes_per_s", "recall_at_10", "train_cpu_s", "index_cpu_s", "query_cpu_ms")
         }}
         for name in names
     ]  # fmt: skip

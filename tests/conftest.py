@@ -15,6 +15,7 @@ EXPECTED = {
     "may read everything (root)": 1 if os.geteuid() == 0 else 0,
     "torchvision": 0 if find_spec("torchvision") else 6,
     "onnxruntime": 0 if find_spec("onnxruntime") else 1,
+    "qdrant_client": 0 if find_spec("qdrant_client") else 5,
     "needs Chromium and playwright": 0
     if any(map(which, _BROWSERS)) and find_spec("playwright")
     else 1,

@@ -18,6 +18,7 @@ from seqcl.cli.progress import note, print_table
 @options.excerpt
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
+@options.qdrant("Find neighbours in Qdrant, where 'seqcl index --qdrant' put the vectors.")
 @options.device
 def command(index: Path, queries: tuple[str, ...], **given: Any) -> None:
     """Say which recording of INDEX each QUERY is from and where in it, or that it is unknown.
@@ -29,7 +30,9 @@ def command(index: Path, queries: tuple[str, ...], **given: Any) -> None:
     from seqcl.run.indexing import ClipIndex
     from seqcl.run.matches import identified_row
 
-    opened = ClipIndex.open(index, device=given["device"], cpu_threads=given["threads"])
+    opened = ClipIndex.open(
+        index, device=given["device"], cpu_threads=given["threads"], qdrant=given["qdrant"]
+    )
     found = [
         one
         for query in queries

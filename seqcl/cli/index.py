@@ -23,17 +23,19 @@ from seqcl.cli.progress import note, note_skipped
 )
 @click.option(
     "--quantise",
-    type=click.Choice(["none", "sq8", "pq"]),
-    help="Size of a vector in the search structure: whole, a byte a dimension, or a byte for every "
-    "four. [default: none]",
+    type=click.Choice(["none", "sq8", "pq", "stored"]),
+    help="Size of a vector in the search structure: whole, a byte a dimension, a byte for every "
+    "four, or no structure but the stored vectors themselves, for at most 200,000 entries. "
+    "[default: none]",
 )
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "float16"]),
-    help="Of the stored vectors. [default: float32]",
+    type=click.Choice(["float32", "float16", "int8", "int4"]),
+    help="Of the stored vectors: 4, 2, 1 or half a byte a dimension. [default: float32]",
 )
 @click.option("--prune", is_flag=True, help="Drop files that --data does not hold.")
 @click.option("--rehash", is_flag=True, help="Read every file, whatever its size and time say.")
+@options.qdrant("Write the vectors to Qdrant too.")
 @options.data_overrides
 @options.heavy
 def command(run: Path, data_sources: tuple[str, ...], out: Path, **given: Any) -> int:
@@ -57,6 +59,7 @@ def command(run: Path, data_sources: tuple[str, ...], out: Path, **given: Any) -
         device=given["device"],
         batch_size=given["batch_size"] or 256,
         cpu_threads=given["threads"],
+        qdrant=given["qdrant"],
         on_piece=lambda done, total: note(f"embedded {done:,} of {total:,}"),
     )
     for text in result.notes:

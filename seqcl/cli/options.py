@@ -15,6 +15,7 @@ __all__ = [
     "excerpt",
     "heavy",
     "index_folder",
+    "qdrant",
     "queries",
     "run_folder",
 ]
@@ -86,6 +87,16 @@ def index_folder(command: F) -> F:
 def queries(command: F) -> F:
     """Add the arguments QUERY."""
     return click.argument("queries", metavar="QUERY...", nargs=-1, required=True)(command)
+
+
+def qdrant(text: str) -> Callable[[F], F]:
+    """Add --qdrant."""
+    return click.option(
+        "--qdrant",
+        metavar="PLACE",
+        help=f"{text} PLACE is the address of a server (http://...; its key in QDRANT_API_KEY), "
+        "or a folder for the client's local mode. [default: faiss alone]",
+    )
 
 
 def excerpt(command: F) -> F:

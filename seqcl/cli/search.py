@@ -31,6 +31,7 @@ from seqcl.cli.progress import print_table
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
+@options.qdrant("Find neighbours in Qdrant, where 'seqcl index --qdrant' put the vectors.")
 @options.device
 def command(index: Path, queries: tuple[str, ...], **given: Any) -> None:
     """Find what in INDEX is like each QUERY: a file, a folder or a glob.
@@ -41,7 +42,9 @@ def command(index: Path, queries: tuple[str, ...], **given: Any) -> None:
     from seqcl.run.indexing import ClipIndex
     from seqcl.run.matches import CSV_HEADER, csv_rows, table_rows
 
-    opened = ClipIndex.open(index, device=given["device"], cpu_threads=given["threads"])
+    opened = ClipIndex.open(
+        index, device=given["device"], cpu_threads=given["threads"], qdrant=given["qdrant"]
+    )
     chosen = {name: given[name] for name in ("at", "length", "labels", "exclude_self", "every")}
     results = [found for query in queries for found in opened.search(query, given["k"], **chosen)]
     if given["form"] == "json":

@@ -13,10 +13,17 @@ from seqcl.retrieval.catalogue import Catalogue, Part
 from seqcl.retrieval.changes import Changes
 from seqcl.retrieval.entries import Entries
 from seqcl.retrieval.folder import NEIGHBOURS, VECTORS, Manifest
-from seqcl.retrieval.neighbours import Neighbours, sample_size, top
+from seqcl.retrieval.neighbours import Neighbours, Quantise, sample_size, top
 from seqcl.retrieval.shards import Floats, Ints, Shards, unit_vectors, write_shard
 
-__all__ = ["Embed", "add_pieces", "compact", "refresh_neighbours", "sweep_vectors"]
+__all__ = [
+    "Embed",
+    "add_pieces",
+    "compact",
+    "make_neighbours",
+    "refresh_neighbours",
+    "sweep_vectors",
+]
 
 Embed = Callable[[Dataset], Floats]
 """Embeds the records of a dataset: (N, E)."""
@@ -114,8 +121,11 @@ def refresh_neighbours(
     stored vectors.
     """
     found = _kept(folder, manifest)
+    if manifest.settings.quantise == "stored":
+        (folder / NEIGHBOURS).unlink(missing_ok=True)
+        return make_neighbours(entries, shards, "stored"), "the stored vectors"
     if found is None or found.outgrown(len(entries)):
-        found = _made(entries, shards, manifest)
+        found = make_neighbours(entries, shards, manifest.settings.quantise)
         done = "made"
     else:
         inside = found.ids()
@@ -134,7 +144,7 @@ def refresh_neighbours(
 def _kept(folder: Path, manifest: Manifest) -> Neighbours | None:
     """Return the faiss part as it is; None where it has to be made again."""
     facts = manifest.neighbours
-    if facts is None or facts.quantise != manifest.settings.quantise:
+    if facts is None or facts.quantise != manifest.settings.quantise or facts.quantise == "stored":
         return None
     try:
         manifest.check(folder / NEIGHBOURS)
@@ -143,12 +153,12 @@ def _kept(folder: Path, manifest: Manifest) -> Neighbours | None:
         return None
 
 
-def _made(entries: Entries, shards: Shards, manifest: Manifest) -> Neighbours:
+def make_neighbours(entries: Entries, shards: Shards, quantise: Quantise) -> Neighbours:
     """Train on a sample, add everything, and choose how many lists to look in."""
     draw = np.random.default_rng(_SEED)
     ids = entries.ids
     sample = np.sort(draw.permutation(ids)[: sample_size(len(ids))])
-    found = Neighbours.train(shards.read(sample), len(ids), manifest.settings.quantise)
+    found = Neighbours.train(shards.read(sample), len(ids), quantise)
     for names, vectors in _live(entries, shards):
         found.add(names, vectors)
     if not found.is_exact:

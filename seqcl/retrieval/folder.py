@@ -55,6 +55,11 @@ class Manifest:
     files: Mapping[str, str] | None = None
     """Sha256 by name."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files that it vouches for; the vectors are vouched for by the catalogue."""
+        return (CATALOGUE,) if self.settings.quantise == "stored" else (CATALOGUE, NEIGHBOURS)
+
     def write(self, folder: Path) -> None:
         """Write it, whole or not at all."""
         facts = {
@@ -68,8 +73,7 @@ class Manifest:
 
     def noted(self, folder: Path) -> Manifest:
         """Return it as complete, vouching for the files as they are."""
-        names = (CATALOGUE, NEIGHBOURS)
-        sums = {name: sha256(folder / name) for name in names}
+        sums = {name: sha256(folder / name) for name in self.names}
         return Manifest(
             self.settings, True, self.entries, self.neighbours,
             self.calibration, self.recognition, sums,

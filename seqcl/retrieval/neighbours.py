@@ -18,7 +18,9 @@ __all__ = ["FLAT_LIMIT", "Neighbours", "NeighboursFacts", "Quantise", "need_fais
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-Quantise = Literal["none", "sq8", "pq"]
+Quantise = Literal["none", "sq8", "pq", "stored"]
+"""How the faiss part holds vectors; `stored`: there is no file of it, and opening an index makes it
+from the stored vectors."""
 
 FLAT_LIMIT = 200_000
 """Entries above which lists are searched instead of everything."""
@@ -67,6 +69,11 @@ class Neighbours:
         """Make an empty one for about `total` entries, trained on `sample` (n, E)."""
         faiss = need_faiss()
         dim, metric = sample.shape[1], faiss.METRIC_INNER_PRODUCT
+        if quantise == "stored" and total > FLAT_LIMIT:
+            raise UsageError(
+                f"--quantise stored: searches every entry, {FLAT_LIMIT:,} at most, and there are "
+                f"{total:,}; use sq8, pq or none"
+            )
         if quantise == "pq" and len(sample) < _FEWEST_PQ:
             raise UsageError(
                 f"--quantise pq: learns from at least {_FEWEST_PQ} entries and there are "
@@ -94,7 +101,7 @@ class Neighbours:
     @property
     def is_exact(self) -> bool:
         """Whether its scores and ranks are those of the vectors that were added."""
-        return self.facts.lists == 0 and self.facts.quantise == "none"
+        return self.facts.lists == 0 and self.facts.quantise in ("none", "stored")
 
     def __len__(self) -> int:
         return int(self.index.ntotal)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from seqcl.retrieval.entries import Entries
-from seqcl.retrieval.neighbours import Neighbours, candidates_of
+from seqcl.retrieval.neighbours import candidates_of
 from seqcl.retrieval.shards import Shards
 
-__all__ = ["Hit", "Ranker", "cosines"]
+__all__ = ["Finder", "Hit", "Ranker", "cosines"]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+
+class Finder(Protocol):
+    """Finds near entries: faiss (`Neighbours`) or a server (`QdrantNeighbours`)."""
+
+    def __len__(self) -> int: ...
+
+    def search(self, queries: Floats, k: int, allowed: Bools | None = None) -> tuple[Floats, Ints]:
+        """Return scores and ids (q, k), best first; id -1 where there are no more."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +45,7 @@ class Ranker:
 
     entries: Entries
     shards: Shards
-    neighbours: Neighbours
+    neighbours: Finder
 
     def rank(
         self, queries: Floats, k: int, allowed: Bools | None = None, *, distinct: bool = True

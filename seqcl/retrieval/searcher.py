@@ -13,6 +13,7 @@ from seqcl.batch import Record
 from seqcl.errors import UsageError, did_you_mean
 from seqcl.metrics.projection import embedding_map
 from seqcl.retrieval.alignment import align
+from seqcl.retrieval.building import make_neighbours
 from seqcl.retrieval.calibration import probability
 from seqcl.retrieval.catalogue import Catalogue
 from seqcl.retrieval.duplicates import DuplicateGroup, find_duplicates
@@ -45,11 +46,16 @@ class Searcher:
         self.folder = folder
         self.embedder = embedder
         self.manifest = Manifest.of_complete(folder)
-        for name in (CATALOGUE, NEIGHBOURS):
+        for name in self.manifest.names:
             self.manifest.check(folder / name)
-        assert self.manifest.neighbours is not None
-        near = Neighbours.read(folder / NEIGHBOURS, self.manifest.neighbours)
-        self.ranker = Ranker(*open_parts(folder, self.manifest), near)
+        entries, shards = open_parts(folder, self.manifest)
+        facts = self.manifest.neighbours
+        assert facts is not None
+        if facts.quantise == "stored":
+            near = make_neighbours(entries, shards, "stored")
+        else:
+            near = Neighbours.read(folder / NEIGHBOURS, facts)
+        self.ranker = Ranker(entries, shards, near)
 
     @property
     def entries(self) -> Entries:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,11 @@ __all__ = ["Precision", "Shard", "Shards", "unit_vectors", "write_shard"]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
-Precision = Literal["float32", "float16"]
+_Stored = npt.NDArray[Any]
+"""float32, float16, int8, or uint8 with two dimensions in a byte."""
+Precision = Literal["float32", "float16", "int8", "int4"]
+"""Of the stored vectors. `int8` keeps a byte a dimension, `int4` half of one: the largest magnitude
+of a vector becomes 127 or 7, and what is read has length 1 again, so that no scale is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Shards:
         self.folder = folder
         self.shards = tuple(shards)
         self._firsts = np.array([shard.first for shard in shards], dtype=np.int64)
-        self._open: dict[int, npt.NDArray[np.floating]] = {}
+        self._open: dict[int, _Stored] = {}
 
     def __len__(self) -> int:
         return self.shards[-1].first + self.shards[-1].rows if self.shards else 0
@@ -53,11 +57,11 @@ class Shards:
         """Return the vectors of some entries, (n, E) float32."""
         owner = np.searchsorted(self._firsts, ids, side="right") - 1
         parts = np.unique(owner).tolist()
-        width = self._array(parts[0] if parts else 0).shape[1]
+        width = self._width(parts[0] if parts else 0)
         found = np.empty((len(ids), width), dtype=np.float32)
         for number in parts:
             mine = owner == number
-            found[mine] = self._array(number)[ids[mine] - self._firsts[number]]
+            found[mine] = _restored(self._array(number)[ids[mine] - self._firsts[number]])
         return found
 
     def blocks(self, rows: int = 1 << 16) -> Iterator[tuple[int, Floats]]:
@@ -66,9 +70,12 @@ class Shards:
             values = self._array(number)
             for start in range(0, shard.rows, rows):
                 part = values[start : start + rows]
-                yield shard.first + start, np.ascontiguousarray(part, dtype=np.float32)
+                yield shard.first + start, np.ascontiguousarray(_restored(part))
 
-    def _array(self, number: int) -> npt.NDArray[np.floating]:
+    def _width(self, number: int) -> int:
+        return int(_restored(self._array(number)[:1]).shape[1])
+
+    def _array(self, number: int) -> _Stored:
         if number not in self._open:
             self._open[number] = _read(self.folder / self.shards[number].name, self.shards[number])
         return self._open[number]
@@ -77,7 +84,7 @@ class Shards:
 def write_shard(folder: Path, first: int, vectors: Floats, precision: Precision) -> Shard:
     """Write vectors (n, E) as a new file, whole or not at all."""
     stream = io.BytesIO()
-    np.save(stream, vectors.astype(precision))
+    np.save(stream, _coded(vectors, precision))
     path = folder / f"{first:010d}-{token_hex(4)}.npy"
     atomic_write(path, stream.getvalue())
     return Shard(first, len(vectors), path.name, sha256(path))
@@ -100,8 +107,38 @@ def unit_vectors(values: Floats, names: Sequence[str]) -> Floats:
     return unit
 
 
-def _read(path: Path, shard: Shard) -> npt.NDArray[np.floating]:
+def _coded(vectors: Floats, precision: Precision) -> _Stored:
+    """Return what is stored of unit vectors (n, E); `int4` has two dimensions in a byte."""
+    if precision in ("float32", "float16"):
+        return vectors.astype(precision)
+    top = 127 if precision == "int8" else 7
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    whole = np.rint(vectors * (top / np.where(largest > 0, largest, 1.0))).astype(np.int8)
+    if precision == "int8":
+        return whole
+    halves = (whole + 8).astype(np.uint8)  # 1 to 15; 0 fills the byte of an odd last dimension
+    halves = np.pad(halves, ((0, 0), (0, vectors.shape[1] % 2)))
+    return halves[:, ::2] | halves[:, 1::2] << 4
+
+
+def _restored(stored: _Stored) -> Floats:
+    """Return stored rows (n, E) as float32; whole numbers become unit vectors again."""
+    if stored.dtype == np.uint8:
+        halves = np.stack((stored & 15, stored >> 4), axis=2).reshape(len(stored), -1)
+        if len(halves) and not halves[0, -1]:
+            halves = halves[:, :-1]
+        values = halves.astype(np.float32) - 8
+    else:
+        values = stored.astype(np.float32)
+        if stored.dtype != np.int8:
+            return values
+    lengths = np.sqrt(np.einsum("ij,ij->i", values, values))  # of whole numbers: exact
+    unit: Floats = values / np.where(lengths > 0, lengths, np.float32(1.0))[:, None]
+    return unit
+
+
+def _read(path: Path, shard: Shard) -> _Stored:
     """Map a file into memory; raises ArtefactError where it is not the one that was written."""
     check_sha256(path, shard.sha256, "index again into a new --out")
-    values: npt.NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
+    values: _Stored = np.load(path, mmap_mode="r", allow_pickle=False)
     return values

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from seqcl.config.preset import changed_data, data_options
 from seqcl.data.dataset import Dataset
@@ -19,6 +20,7 @@ from seqcl.retrieval.census import census
 from seqcl.retrieval.changes import Changes, find_changes, note_changes
 from seqcl.retrieval.folder import CATALOGUE, VECTORS, IndexSettings, Manifest
 from seqcl.retrieval.neighbours import Quantise, need_faiss
+from seqcl.retrieval.qdrant import QdrantNeighbours, collection_name, connect, upload
 from seqcl.retrieval.ranking import Ranker
 from seqcl.retrieval.recognition import learn_recognition
 from seqcl.retrieval.searcher import Searcher, open_parts
@@ -83,15 +85,29 @@ class ClipIndex(Searcher):
 
     @classmethod
     def open(
-        cls, path: str | Path, *, device: str = "auto", cpu_threads: int | None = None
+        cls,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        cpu_threads: int | None = None,
+        qdrant: str | None = None,
     ) -> ClipIndex:
-        """Open an index; raises MissingInputError or ArtefactError."""
+        """Open an index; raises MissingInputError or ArtefactError.
+
+        With `qdrant`, a server's address or a folder, neighbours are found there, where
+        `index_sources` put the vectors, and not by faiss.
+        """
         folder = Path(path)
         need_faiss(cpu_threads)
         settings = Manifest.of_complete(folder).settings
         run = load(folder / _RUN)
         embedder = RunEmbedder(run, settings.overrides, device, cpu_threads=cpu_threads)
-        return cls(folder, embedder)
+        index = cls(folder, embedder)
+        if qdrant is not None:
+            client, name = connect(qdrant), _collection(folder, index.manifest)
+            near = QdrantNeighbours(client, name, len(index))
+            index.ranker = replace(index.ranker, neighbours=near)
+        return index
 
 
 def index_sources(
@@ -107,6 +123,7 @@ def index_sources(
     device: str = "auto",
     batch_size: int = 256,
     cpu_threads: int | None = None,
+    qdrant: str | None = None,
     on_piece: Callable[[int, int], None] | None = None,
 ) -> IndexResult:
     """Make an index of `sources` at `out`, or bring it up to date with them.
@@ -124,14 +141,18 @@ def index_sources(
         prune: drop files that `sources` do not hold.
         rehash: read every file, whatever its size and time say.
         device, batch_size, cpu_threads: as for `embed_sources`.
+        qdrant: address of a Qdrant server, or a folder for its client's local mode, that gets the
+            vectors too.
         on_piece: called with (entries done, entries to embed) after each commit.
 
     Raises:
-        UsageError: faiss is missing; the index was made with another run or other settings.
+        UsageError: faiss, or Qdrant's client, is missing; the index was made with another
+            run or other settings.
         ArtefactError: the index is damaged.
         LockedError: another process is writing it.
     """
     need_faiss(cpu_threads)
+    client = None if qdrant is None else connect(qdrant)
     _check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "index"):
@@ -145,7 +166,24 @@ def index_sources(
         manifest = before or Manifest(settings)
         manifest.refuse_other(out, settings)
         manifest = replace(manifest, settings=settings)
-        return _update(out, embedder, dataset, manifest, prune, rehash, on_piece)
+        result = _update(out, embedder, dataset, manifest, prune, rehash, on_piece)
+        if client is not None:
+            _upload(client, out, before, result.manifest)
+            client.close()
+        return result
+
+
+def _upload(client: Any, out: Path, before: Manifest | None, now: Manifest) -> None:
+    """Write the vectors of an index to Qdrant, and drop those of its state before."""
+    name = _collection(out, now)
+    upload(client, name, *open_parts(out, now))
+    if before is not None and before.files and _collection(out, before) != name:
+        client.delete_collection(_collection(out, before))
+
+
+def _collection(folder: Path, manifest: Manifest) -> str:
+    assert manifest.files is not None
+    return collection_name(folder, manifest.files[CATALOGUE])
 
 
 def _update(

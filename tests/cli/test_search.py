@@ -216,3 +216,37 @@ def test_without_faiss_nothing_is_begun(work: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(UsageError, match=r"pip install 'seqcl\[search\]'"):
         index_sources(library.load(work / "run"), [str(work / "clips")], work / "new")
     assert not (work / "new").exists()
+
+
+def test_qdrant_gives_the_matches_of_faiss_until_the_index_changes(
+    work: Path, seqcl: Seqcl
+) -> None:
+    pytest.importorskip("qdrant_client")
+    place = ("--qdrant", "vectors")
+    seqcl("index", "run", "--data", "clips", "--out", "index", *place)
+    for command in (("search", "index", "clips/3.csv"), ("identify", "index", "clips/3.csv")):
+        with_qdrant = json.loads(seqcl(*command, *place, "--json").stdout)
+        assert with_qdrant == json.loads(seqcl(*command, "--json").stdout)
+    write_clip(work / "clips" / "new.csv", 77)
+    seqcl("index", "run", "--data", "clips", "--out", "index")
+    done = seqcl("search", "index", "clips/3.csv", *place, code=10)
+    assert "upload the index as it is now" in done.stderr
+
+
+def test_an_index_of_bytes_alone_has_no_structure_and_finds_the_same(
+    work: Path, seqcl: Seqcl
+) -> None:
+    small = ("--precision", "int8", "--quantise", "stored")
+    done = seqcl("index", "run", "--data", "clips", "--out", "small", *small)
+    assert "flat, stored" in done.stderr
+    seqcl("index", "run", "--data", "clips", "--out", "small")  # nothing new: still whole
+    assert not (work / "small" / "neighbours.faiss").exists()
+    stored = sum(path.stat().st_size for path in (work / "small" / "vectors").iterdir())
+    whole = sum(path.stat().st_size for path in (work / "index" / "vectors").iterdir())
+    assert 4 * (stored - 128) == whole - 128
+    for query in ("clips/3.csv", "clips/7.csv"):
+        best, known = (
+            json.loads(seqcl("identify", name, query, "--json").stdout)[0]
+            for name in ("small", "index")
+        )
+        assert best["recording"] == known["recording"] == Path(query).name

@@ -28,3 +28,12 @@ def test_a_step_is_itself_and_rectified_projections_of_its_neighbours() -> None:
 def test_an_even_context_is_refused() -> None:
     with pytest.raises(ValueError, match="context is 4; needed: an odd number"):
         Frames(2, context=4)
+
+
+def test_without_random_features_the_steps_alone_are_pooled() -> None:
+    encoder = Frames(3, random=0, pooling=Spec("poolings", "segments", {"segments": 4}))
+    values = torch.randn(2, 3, 4)
+    assert encoder.out_dim == 4 * 3
+    assert torch.allclose(
+        encoder(Batch(values, ids=torch.arange(2))).pooled, values.transpose(1, 2).flatten(1)
+    )

@@ -63,3 +63,50 @@ def test_a_flipped_bit_and_a_missing_file_are_noticed(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(ArtefactError, match="is missing; restore it or index again"):
         Shards(tmp_path, [shard]).read(np.array([0]))
+
+
+def test_bytes_come_back_as_unit_vectors_within_their_rounding(tmp_path: Path) -> None:
+    values = vectors(40, 48)
+    values[1] = 0
+    found = Shards(tmp_path, [write_shard(tmp_path, 0, values, "int8")]).read(np.arange(40))
+    assert found.dtype == np.float32
+    assert np.allclose(np.linalg.norm(found, axis=1)[np.arange(40) != 1], 1, atol=1e-6)
+    assert not found[1].any()
+    # Each value is off by half a step of largest / 127 at most, and by what the length changes.
+    step = np.abs(values).max(axis=1, keepdims=True) / 127
+    assert (np.abs(found - values) <= 0.5 * step + 0.01 * np.abs(values)).all()
+    assert np.abs(found - values).max() > 1e-4
+
+
+def test_bytes_read_by_blocks_are_those_read_by_id(tmp_path: Path) -> None:
+    shards = Shards(tmp_path, [write_shard(tmp_path, 0, vectors(30), "int8")])
+    blocks = np.concatenate([part for _, part in shards.blocks(7)])
+    assert np.array_equal(blocks, shards.read(np.arange(30)))
+
+
+def test_bytes_take_a_quarter(tmp_path: Path) -> None:
+    sizes = {}
+    for precision in ("float32", "int8"):
+        shard = write_shard(tmp_path, 0, vectors(1000, 64), precision)
+        sizes[precision] = (tmp_path / shard.name).stat().st_size - 128
+    assert sizes == {"float32": 4 * 64_000, "int8": 64_000}
+
+
+def test_half_bytes_come_back_within_a_fourteenth_of_the_largest(tmp_path: Path) -> None:
+    values = vectors(40, 48)
+    shard = write_shard(tmp_path, 0, values, "int4")
+    found = Shards(tmp_path, [shard]).read(np.arange(40))
+    assert (tmp_path / shard.name).stat().st_size - 128 == 40 * 24
+    assert found.shape == values.shape
+    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    cosines = (found * values).sum(axis=1)
+    assert 0.97 < cosines.min() < 0.9999
+    back = found * np.linalg.norm(values, axis=1, keepdims=True) / cosines[:, None]
+    assert (np.abs(back - values) <= np.abs(values).max(axis=1, keepdims=True) / 7).all()
+
+
+def test_half_bytes_know_an_odd_number_of_dimensions(tmp_path: Path) -> None:
+    values = vectors(5, 7)
+    found = Shards(tmp_path, [write_shard(tmp_path, 0, values, "int4")]).read(np.arange(5))
+    assert found.shape == (5, 7)
+    assert ((found * values).sum(axis=1) > 0.97).all()

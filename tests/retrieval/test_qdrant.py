@@ -1,0 +1,73 @@
+"""Neighbours by Qdrant: those of faiss, of the index as it is; tried by the client's local mode."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seqcl.errors import MissingInputError, UsageError
+from seqcl.retrieval.qdrant import QdrantNeighbours, collection_name, connect, upload
+from seqcl.retrieval.ranking import Ranker
+
+NAME = collection_name(Path("some where/my index"), "0123456789abcdef")
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Any:
+    pytest.importorskip("qdrant_client")
+    opened = connect(str(tmp_path / "qdrant"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def near(client: Any, ranker: Ranker) -> QdrantNeighbours:
+    upload(client, NAME, ranker.entries, ranker.shards)
+    return QdrantNeighbours(client, NAME, len(ranker.entries))
+
+
+def test_it_finds_what_faiss_finds(near: QdrantNeighbours, ranker: Ranker) -> None:
+    queries = ranker.shards.read(ranker.entries.ids[[3, 17]])
+    queries = queries + np.float32(0.05) * np.random.default_rng(0).normal(size=queries.shape)
+    scores, found = near.search(queries.astype(np.float32), 9)
+    want_scores, want = ranker.neighbours.search(queries.astype(np.float32), 9)
+    assert np.array_equal(found, want)
+    assert np.allclose(scores, want_scores, atol=1e-5)
+    assert len(near) == len(ranker.neighbours)
+
+
+def test_only_allowed_entries_are_found_and_the_rest_is_minus_one(
+    near: QdrantNeighbours, ranker: Ranker
+) -> None:
+    allowed = np.zeros(int(ranker.entries.ids.max()) + 1, dtype=bool)
+    allowed[[2, 5]] = True
+    scores, found = near.search(ranker.shards.read(np.array([2])), 4, allowed)
+    assert found.tolist() == [[2, 5, -1, -1]]
+    assert np.isneginf(scores[0, 2:]).all()
+
+
+def test_an_index_that_was_not_uploaded_as_it_is_is_refused(near: QdrantNeighbours) -> None:
+    assert NAME == "my-index-0123456789ab"
+    with pytest.raises(MissingInputError, match="holds 0 of 5 entries"):
+        QdrantNeighbours(near.client, "my-index-fedcba987654", 5)
+
+
+def test_an_upload_that_was_cut_off_is_made_again(near: QdrantNeighbours, ranker: Ranker) -> None:
+    gone = ranker.entries.ids[:7].tolist()
+    near.client.delete(NAME, points_selector=gone)
+    with pytest.raises(MissingInputError, match="upload the index as it is now"):
+        QdrantNeighbours(near.client, NAME, len(ranker.entries))
+    upload(near.client, NAME, ranker.entries, ranker.shards)
+    (point,) = near.client.retrieve(NAME, gone[:1], with_payload=True)
+    assert point.payload["recording"] == ranker.entries.recordings[0].name
+    assert len(QdrantNeighbours(near.client, NAME, len(ranker.entries))) == len(ranker.entries)
+
+
+def test_a_missing_client_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "qdrant_client", None)
+    with pytest.raises(UsageError, match=r"pip install 'seqcl\[qdrant\]'"):
+        connect("http://localhost:6333")
