@@ -50,8 +50,9 @@ def hard_negative(
     views = TwoViews.of(a, b, temperature, exclusion, anchors)
     hard = views.lse(positive=False, power=1 + beta)
     if beta > 0:
-        count = torch.as_tensor(views.negatives(), dtype=hard.dtype, device=hard.device)
-        mean_weight = views.lse(positive=False, power=beta) - count.log()
+        count = views.negatives()
+        log_count = count.log() if isinstance(count, Tensor) else math.log(count)
+        mean_weight = views.lse(positive=False, power=beta) - log_count
         hard = torch.where(hard == -math.inf, hard, hard - mean_weight)
     return against_corrected(hard, views, tau_plus).mean()
 

@@ -9,15 +9,22 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from seqcl.config.preset import load_preset, preset_names
 from seqcl.data.collate import Collate, collate_rows
 from seqcl.data.dataset import dataset_from_arrays
+from seqcl.losses.info_nce import info_nce
+from seqcl.losses.kernel_choice import kernel_of
+from seqcl.losses.nt_xent import nt_xent
 from seqcl.registry import REGISTRIES, registry
 from seqcl.rng import Rng
 from seqcl.run.build import build_method, build_model, prepare
 
 __all__ = ["Check", "check_up"]
+
+_TOLERANCE = 1e-4
+"""Of loss and gradient in float32, relative; two bytes' rounding would be 100 times as much."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ def check_up() -> tuple[Check, ...]:
         ("python", platform.python_version),
         ("versions", _versions),
         ("device", _device),
+        ("kernel", _kernel),
         ("components", _components),
         ("presets", _presets),
         ("step", _step),
@@ -59,6 +67,31 @@ def _device() -> str:
     if not torch.cuda.is_available():
         return f"{threads}, no CUDA device"
     return f"{threads}, {torch.cuda.get_device_name()}"
+
+
+def _kernel() -> str:
+    """Compare what takes similarities on the device with the tiles of torch on the host."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name, reason = kernel_of(device)
+    if name == "torch":
+        return f"similarities by tiles of torch ({reason})"
+    anchors, columns = torch.randn(2, 200, 64, generator=torch.Generator().manual_seed(0))
+    found = _loss_and_gradient(anchors.to(device), columns.to(device))
+    exact = _loss_and_gradient(anchors.double().cpu(), columns.double().cpu())  # always by tiles
+    error = float((found.cpu() - exact).norm() / exact.norm())
+    if not error < _TOLERANCE:
+        raise ArithmeticError(
+            f"similarities by triton are {error:.1e} off those of the tiles; set "
+            "SEQCL_KERNEL=torch to do without, and report it"
+        )
+    return f"similarities by triton ({reason}), within {error:.0e} of the tiles"
+
+
+def _loss_and_gradient(a: Tensor, b: Tensor) -> Tensor:
+    inputs = (a.requires_grad_(), b.requires_grad_())
+    value = nt_xent(a, b, 0.1) + info_nce(a, b, 0.1)
+    grads = torch.autograd.grad(value, inputs)
+    return torch.cat([value.detach()[None], *(grad.flatten() for grad in grads)])
 
 
 def _components() -> str:

@@ -20,6 +20,7 @@ from seqcl.rng import Rng
 from seqcl.training.averaging import averaged
 from seqcl.training.checkpoint import Checkpoints
 from seqcl.training.chunks import Chunks
+from seqcl.training.compiling import compiled_encoders
 from seqcl.training.diagnostics import Diagnostics, Movement
 from seqcl.training.guard import Guard
 from seqcl.training.interrupts import Interrupts, interruptible
@@ -130,6 +131,7 @@ def train(
     with (
         own_random_state(device),
         mixed_precision(method, device, options.precision),
+        compiled_encoders(method, options.compile),
         interruptible(folder is not None) as interrupts,
         closing(journal),
     ):

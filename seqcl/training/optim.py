@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
@@ -56,8 +57,20 @@ def build_optimizer(
     if options.optimizer == "lars":
         return Lars(groups, lr=options.lr, momentum=options.momentum)
     if options.optimizer == "sgd":
-        return SGD(groups, lr=options.lr, momentum=options.momentum, fused=True)
+        return _with_momentum(SGD(groups, lr=options.lr, momentum=options.momentum, fused=True))
     return AdamW(groups, lr=options.lr, fused=True)
+
+
+def _with_momentum(optimizer: SGD) -> SGD:
+    """Give every parameter its momentum, 0, which changes no step.
+
+    torch's fused SGD fails where some have one and others do not yet: prototypes, say, that are
+    frozen at first.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def _by_factor(

@@ -56,6 +56,9 @@ class TrainingOptions:
     """Largest norm of the whole gradient; None = not clipped."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What encoders and heads compute in; weights and losses stay float32."""
+    compile: bool = False
+    """Let torch.compile translate the encoders at the first step, which takes a minute or more and,
+    on a CPU, a C++ compiler; for long runs where it measures faster."""
     log_every: Annotated[int, Ge(1)] = 20
     """Steps between records of metrics; only then are losses read from the device."""
     checkpoint_every: Annotated[int, Ge(1)] = 200

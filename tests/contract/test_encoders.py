@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from waiting import Waits
 
 from seqcl.batch import Batch
 from seqcl.encoders.base import Encoder
@@ -287,3 +288,16 @@ def test_every_parameter_learns_from_images(name: str) -> None:
         assert parameter.grad is not None, part
         assert parameter.grad.isfinite().all(), part
         assert parameter.grad.norm() > 1e-5, part
+
+
+@pytest.mark.parametrize("masks", [False, True])
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_waits_for_the_device(name: str, masks: bool, waits: Waits) -> None:
+    encoder, batch = build(name).train(), records(name, 6)
+    if masks and name not in IMAGES:
+        batch = with_gaps(with_lengths(batch, (30, 21, 17, 30, 9, 30)))
+    encoder(batch)  # what is read from its weights once
+    with waits:
+        found = encoder(batch)
+        if encoder.trainable:
+            torch.autograd.backward([found.pooled.sum()])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from waiting import Waits
 
 from seqcl.batch import Batch
 from seqcl.encoders.base import masked
@@ -82,3 +84,10 @@ def test_bfloat16_comes_out_as_it_went_in(frontend: Frontend) -> None:
     view = frontend(batch.with_values(batch.values.bfloat16()))
     assert view.values.dtype == torch.bfloat16
     assert (view.values.float() - frontend(batch).values).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("make", [waves, ragged])
+def test_nothing_waits_for_the_device(frontend: Frontend, make: Any, waits: Waits) -> None:
+    batch = make()
+    with waits:
+        frontend(batch)

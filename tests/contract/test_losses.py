@@ -7,6 +7,7 @@ import pickle
 import pytest
 import torch
 from torch import Tensor
+from waiting import Waits
 
 from seqcl.losses.base import Known, PairLoss
 from seqcl.losses.exclusion import ExcludingLoss
@@ -191,3 +192,22 @@ def test_what_it_needs_follows_from_its_options(name: str) -> None:
         assert grouped.needs == {"labels", "groups"}
         with pytest.raises(ValueError, match="exclude needs the labels of the records"):
             grouped(*projections())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_waits_for_the_device(name: str, waits: Waits) -> None:
+    loss, inputs = build(name), projections()
+    known = facts(loss)
+    with waits:
+        torch.autograd.backward([loss(*inputs, known)])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if isinstance(build(name), ExcludingLoss)])
+def test_excluding_waits_for_no_device(name: str, waits: Waits) -> None:
+    loss: PairLoss = registry("losses")[name](
+        exclude=("label", "group"), exclude_steps=3, exclude_above=0.5
+    )
+    inputs, codes = projections(), torch.arange(ROWS) // 2
+    known = Known(labels=codes, groups=codes, recordings=codes, start=codes)
+    with waits:
+        torch.autograd.backward([loss(*inputs, known)])

@@ -3,18 +3,24 @@
 import copy
 import pickle
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
+from waiting import Waits
 
 from seqcl.batch import Batch
 from seqcl.encoders.conv1d import Conv1d
 from seqcl.encoders.time_frequency import TimeFrequency
 from seqcl.methods.base import NEEDS, Loss, Method, Progress
 from seqcl.registry import registry
+from seqcl.training.guard import Guard
+from seqcl.training.optim import build_optimizer, set_learning_rate, skip_update
+from seqcl.training.options import TrainingOptions
+from seqcl.training.step import backward, clip_gradient
 
 NAMES = sorted(registry("methods"))
 ROWS, CHANNELS, STEPS = 16, 2, 32
@@ -209,3 +215,21 @@ def test_all_that_it_learns_is_in_its_state(name: str) -> None:
     other.load_state_dict(state)
     for copied in (other, copy.deepcopy(method), pickle.loads(pickle.dumps(method))):
         assert train(copied, 3, first=5) == train(copy.deepcopy(method), 3, first=5)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "lars"])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_step_waits_for_the_device(name: str, kind: str, waits: Waits) -> None:
+    method, options = build(name).train(), TrainingOptions(optimizer=kind)
+    optimizer, guard = build_optimizer(method, options), Guard(torch.device("cpu"))
+    for step in range(2):  # the first makes the optimizer's state
+        batch = views(step=step)
+        with waits if step else nullcontext():
+            optimizer.zero_grad()
+            loss = backward(method, batch, 1, (1, step))
+            method.after_backward(Progress(step, TOTAL_STEPS))
+            norm = clip_gradient(method, options.clip_norm)
+            skip_update(optimizer, guard.watch(step, batch[0], loss, norm))
+            set_learning_rate(optimizer, 1e-3)
+            optimizer.step()
+            method.after_step(Progress(step + 1, TOTAL_STEPS), loss)

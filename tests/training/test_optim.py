@@ -161,3 +161,19 @@ def test_parameters_learn_at_the_rates_of_their_factors(name):
     assert found == {
         "layer.weight": 0.1, "layer.bias": 0.1, "norm.weight": 0.05, "norm.bias": 0.2,
     }  # fmt: skip
+
+
+def test_sgd_bears_weights_that_learn_later_and_steps_as_torch_does() -> None:
+    weights = [[torch.nn.Parameter(torch.ones(2, 2) * k) for k in (1, 2)] for _ in range(2)]
+    options = TrainingOptions(optimizer="sgd", weight_decay=0.1, lr=0.1)
+    module = torch.nn.ParameterList(weights[0])
+    ours = build_optimizer(module, options)
+    plain = torch.optim.SGD(weights[1], lr=0.1, momentum=0.9, weight_decay=0.1, fused=False)
+    for step in range(3):
+        for first, late in weights:
+            first.grad = torch.full((2, 2), step + 1.0)
+            late.grad = torch.full((2, 2), 2.0) if step else None
+        ours.step()
+        plain.step()
+    for got, expected in zip(*weights, strict=True):
+        torch.testing.assert_close(got, expected)

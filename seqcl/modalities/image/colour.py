@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from seqcl.batch import Axes, Batch
+from seqcl.modalities.image.constants import constant
 from seqcl.rng import Rng
 from seqcl.views.base import Augmentation, Params, ValueAugmentation, check_range
 
@@ -23,8 +25,8 @@ _LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luminance (ITU-R BT.601)."""
 _CONTRAST = 1
 """Place of contrast among brightness, contrast, saturation and hue."""
-_CHROMA = ((0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
-"""The I and Q axes of YIQ, in which a turn changes the hue."""
+_TO_YIQ = (_LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
+"""Luminance and the I and Q axes of YIQ, in which a turn changes the hue."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,14 +127,13 @@ class ColourDistortion(LinearColour):
         if channels != 3:
             plain = same.expand(len(bright), -1, -1)
             return torch.stack((bright * same, contrast * same, plain, plain), dim=1)
-        grey = same.new_tensor(_LUMA).expand(3, 3)
-        yiq = same.new_tensor((_LUMA, *_CHROMA))
+        grey = constant(_LUMA, same).expand(3, 3)
         cos, sin = params["turn"].cos(), params["turn"].sin()
         turn = torch.zeros(len(cos), 3, 3, device=cos.device)
         turn[:, 0, 0] = 1
         turn[:, 1, 1], turn[:, 1, 2] = cos, -sin
         turn[:, 2, 1], turn[:, 2, 2] = sin, cos
-        hue = torch.linalg.inv(yiq) @ turn @ yiq
+        hue = constant(_from_yiq(), same) @ turn @ constant(_TO_YIQ, same)
         return torch.stack(
             (bright * same, contrast * same, saturation * same + (1 - saturation) * grey, hue),
             dim=1,
@@ -186,8 +187,13 @@ class Solarise(ValueAugmentation):
         return torch.where(bright, 1 - batch.values, batch.values)
 
 
+@cache
+def _from_yiq() -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, torch.linalg.inv(torch.tensor(_TO_YIQ)).tolist()))
+
+
 def _luma(channels: int, like: Tensor) -> Tensor:
     """Return the weights of luminance (1, C): the mean where there are no three colours."""
     if channels == 3:
-        return like.new_tensor([_LUMA])
+        return constant((_LUMA,), like)
     return like.new_full((1, channels), 1 / channels)

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seqcl.batch import Axes, Batch
+from seqcl.modalities.image.chosen import apply_to_chosen
+from seqcl.modalities.image.constants import constant
 from seqcl.rng import Rng
 from seqcl.views.base import Params, ValueAugmentation, check_range
 
@@ -43,6 +45,10 @@ class GaussianBlur(ValueAugmentation):
     def draw(self, batch: Batch, rng: Rng) -> Params:
         """Draw `sigma` (B, 1)."""
         return {"sigma": rng.uniform(len(batch), *self.sigma, 1)}
+
+    def apply(self, batch: Batch, params: Params) -> Batch:
+        """Blur the chosen images."""
+        return apply_to_chosen(batch, params, super().apply)
 
     def change(self, batch: Batch, params: Params) -> Tensor:
         """Blur along the rows, then along the columns, in float32."""
@@ -83,7 +89,7 @@ class Sobel(ValueAugmentation):
         """Return the length of the gradient, in float32."""
         rows, channels, height, width = batch.values.shape
         images = batch.values.float().reshape(rows * channels, 1, height, width)
-        ramp = images.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+        ramp = constant(((-1, 0, 1), (-2, 0, 2), (-1, 0, 1)), images)
         weight = torch.stack((ramp, ramp.T)).unsqueeze(1)  # (2, 1, 3, 3)
         edges = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), weight)
         length: Tensor = edges.square().sum(1).sqrt().view_as(batch.values) * params["gain"]

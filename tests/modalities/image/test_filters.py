@@ -7,6 +7,7 @@ import pytest
 import torch
 from image_batches import applied, images
 
+from seqcl.modalities.image import filters
 from seqcl.modalities.image.cutout import Cutout
 from seqcl.modalities.image.filters import GaussianBlur, Sobel
 from seqcl.modalities.image.frontend import Standardise
@@ -94,3 +95,31 @@ def test_a_constant_channel_keeps_its_scale() -> None:
     frontend = Standardise(3)
     frontend.prepare(batch, Rng(0))
     assert torch.equal(frontend(batch).values, torch.zeros(4, 3, 9, 7))
+
+
+@pytest.mark.parametrize("chosen", [[], [2], [0, 3, 4, 5, 7, 8, 9, 10, 11], list(range(12))])
+@pytest.mark.parametrize("on_host", [True, False])
+def test_the_blur_of_chosen_images_is_that_of_all(
+    chosen: list[int], on_host: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqcl.modalities.image.chosen.may_be_read", lambda _: on_host)
+    batch, blur = images(12), GaussianBlur(radius=3)
+    before = batch.values.clone()
+    params = {"sigma": torch.linspace(0.3, 2.0, 12).view(-1, 1)}
+    picked = torch.zeros(12, dtype=torch.bool)
+    picked[chosen] = True
+    out = blur.apply(batch, {**params, "chosen": picked}).values
+    blurred = blur.apply(batch, {**params, "chosen": None}).values
+    assert torch.equal(out, torch.where(picked.view(-1, 1, 1, 1), blurred, before))
+    assert torch.equal(batch.values, before)
+
+
+def test_only_chosen_images_are_blurred_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    conv = filters.F.conv2d
+    monkeypatch.setattr(
+        filters.F, "conv2d", lambda x, w, **k: seen.append(len(w)) or conv(x, w, **k)
+    )
+    picked = torch.arange(40) < 11
+    GaussianBlur(radius=3).apply(images(40), {"sigma": torch.ones(40, 1), "chosen": picked})
+    assert seen == [16 * 3, 16 * 3]  # 11 images in a multiple of 8
