@@ -26,6 +26,8 @@ class Columns:
     values: tuple[str, ...] | None = None
     """Channel names to keep, in this order; None = every numeric column."""
     time: str | None = None
+    every_ns: int | None = None
+    """Length of the intervals that rows with time stamps are brought to; None = as they are."""
     label: str | None = None
     group: str | None = None
     pair: str | None = None

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from seqcl.batch import Entry, Label, Record
+from seqcl.data.duration import duration_text
 from seqcl.data.reader import Columns, Reader
 from seqcl.modalities.sequence.collection import check_steps
 from seqcl.modalities.sequence.delimited import DelimitedFile
+from seqcl.modalities.sequence.grid import Grid
 from seqcl.modalities.sequence.ingest import Run, Table, load_table
 from seqcl.modalities.sequence.parquet import ParquetFile
 from seqcl.modalities.sequence.spool import Spool
@@ -30,9 +32,11 @@ class TableReader(Reader):
       The rate is taken from the typical step. Gaps, steps of more than 1.5 times that, do not
       end a recording: rows stay as they are, `notes` tells how many and how long, and
       ``Record.times`` tells where. (Cutting there would break recorders that drop a row now and
-      then into pieces shorter than any window.)
-    - label (``label``): one for each row; a window has its most frequent one. Labels 0 and 1
-      also become ``Record.step_labels``, where -1 is an empty cell.
+      then into pieces shorter than any window.) With data.every rows become intervals of a
+      regular `Grid`; those of an interval may be in any order and have equal stamps.
+    - label (``label``): one for each row; a window has its most frequent one; an interval of
+      data.every has its highest number, or its last word. Labels 0 and 1 also become
+      ``Record.step_labels``, where -1 is an empty cell.
     - group: each run of rows with one value is a recording of that group.
 
     A scan streams the file once and checks every row of it. Rows are kept as float32 in memory,
@@ -46,6 +50,7 @@ class TableReader(Reader):
         super().__init__(columns)
         self._spool = Spool(self.memory_bytes)
         self._tables: dict[Path, Table] = {}
+        self._gridded = np.zeros(3, np.int64)
         self._gaps, self._longest_s, self._longest_at = 0, 0.0, ""
 
     @property
@@ -81,7 +86,7 @@ class TableReader(Reader):
         rows = table.rows.read(first + start, first + stop)
         step_labels = None
         if table.roles.label is not None and set(table.labels) <= {0, 1}:
-            step_labels = np.array([*table.labels, -1], dtype=np.int64)[rows["label"]]
+            step_labels = np.array([*table.labels, -1], dtype=np.int64)[table.codes(rows)]
         return entry.record(
             np.array(rows["values"].T, order="C"),
             start,
@@ -102,7 +107,18 @@ class TableReader(Reader):
             file = _open(path, self.columns.delimiter)
             table = self._tables[path] = load_table(file, self.columns, self._spool)
             self._note_gaps(file, table.runs)
+            if table.grid is not None:
+                self._note_grid(table.grid)
         return self._tables[path]
+
+    def _note_grid(self, grid: Grid) -> None:
+        """Keep one note, of what the grid made of the rows of all files."""
+        self._gridded += (grid.rows, grid.intervals, grid.empty)
+        rows, intervals, empty = self._gridded.tolist()
+        self.notes[:] = [
+            f"{rows:,} rows became {intervals:,} intervals of {duration_text(grid.every_ns)} "
+            f"(data.every), {empty:,} of them empty"
+        ]
 
     def _note_gaps(self, file: TableFile, runs: Sequence[Run]) -> None:
         """Keep one note, of the number of gaps in all files and of the longest."""
@@ -115,7 +131,8 @@ class TableReader(Reader):
         if self._gaps:
             self.notes[:] = [
                 f"{self._gaps:,} gaps in the time stamps (more than 1.5 times the usual step), the "
-                f"longest of {self._longest_s:g} s before {self._longest_at}; windows run across"
+                f"longest of {self._longest_s:g} s before {self._longest_at}; windows run across "
+                "(data.every=10s, or another interval, makes a regular grid)"
             ]
 
     def __getstate__(self) -> dict[str, Any]:

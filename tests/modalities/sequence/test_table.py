@@ -148,7 +148,8 @@ def test_gaps_stay_in_the_recording_and_are_noted_once(write_text):
     assert (entry.length, entry.rate_hz) == (209, 1.0)
     assert reader.notes == [
         "2 gaps in the time stamps (more than 1.5 times the usual step), the longest of 91 s "
-        f"before {path}:201; windows run across"
+        f"before {path}:201; windows run across (data.every=10s, or another interval, makes a "
+        "regular grid)"
     ]
     assert np.diff(reader.read(entry, 197, 200).times).tolist() == [10**9, 91 * 10**9]
 
@@ -168,7 +169,8 @@ def test_a_stamp_that_repeats_is_told_by_line(write_text):
     times[10] = times[9]
     rows = [f"{time},{i}" for i, time in enumerate(times)]
     assert fault(write_text("a.csv", "timestamp,x", *rows)).startswith(
-        ":12: time 2024-01-01 00:00:09 in column 'timestamp' repeats; sort the rows"
+        ":12: time 2024-01-01 00:00:09 in column 'timestamp' repeats; average them over intervals "
+        "(data.every), name"
     )
 
 
