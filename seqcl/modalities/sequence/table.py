@@ -52,6 +52,7 @@ class TableReader(Reader):
         self._tables: dict[Path, Table] = {}
         self._gridded = np.zeros(3, np.int64)
         self._gaps, self._longest_s, self._longest_at = 0, 0.0, ""
+        self._usual = ""
 
     @property
     def lazy(self) -> bool:  # type: ignore[override]
@@ -127,12 +128,13 @@ class TableReader(Reader):
                 self._gaps += run.timing.gaps
                 if run.timing.longest_s > self._longest_s:
                     self._longest_s = run.timing.longest_s
+                    self._usual = duration_text(float(f"{1e9 / run.timing.rate_hz:.2g}"))
                     self._longest_at = file.place(run.start + run.timing.longest_row)
         if self._gaps:
             self.notes[:] = [
                 f"{self._gaps:,} gaps in the time stamps (more than 1.5 times the usual step), the "
                 f"longest of {self._longest_s:g} s before {self._longest_at}; windows run across "
-                "(data.every=10s, or another interval, makes a regular grid)"
+                f"(data.every={self._usual} makes a regular grid)"
             ]
 
     def __getstate__(self) -> dict[str, Any]:
