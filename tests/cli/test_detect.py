@@ -224,10 +224,17 @@ def test_labelled_rows_judge_the_detector_beside_plain_scores(
     assert plain["event_recall"] is None
     done = seqcl("evaluate", plant / "run", "--test", data, "--task", "knn", code=2)
     assert "RUN is a detector" in done.stderr
-    done = seqcl("detect", plant / "run", "--data", data, "--report", "r.html", "--threads", "1")
+    done = seqcl("detect", plant / "run", "--data", data, "--report", "r.html",
+                 "--picture", "p.svg", "--threads", "1")  # fmt: skip
     page = (tmp_path / "r.html").read_text()
     assert "Incidents of test.csv" in page
     assert "heat (deviations from normal)" in page
+    picture = (tmp_path / "p.svg").read_text()
+    texts = re.findall("<text[^>]*>([^<]*)</text>", picture)
+    assert {"test.csv", "score", "threshold", "incident", "labelled", "heat"} <= set(texts)
+    assert any(re.fullmatch(r"\d+% of the incidents&#x27; scores", text) for text in texts)
+    done = seqcl("detect", plant / "run", "--data", data, "--picture", "p.jpg", code=2)
+    assert "--picture p.jpg: unknown suffix '.jpg'. Known: .png, .svg" in done.stderr
 
 
 def logged(path: Path, data: Path) -> list[str]:
