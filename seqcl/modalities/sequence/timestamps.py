@@ -127,7 +127,7 @@ class Timing:
     """What the stamps of a recording tell."""
 
     rate_hz: float
-    """One over the mean of the steps within half of their median."""
+    """One over the mean of the steps within half of their median, or over that without any."""
     gaps: int
     """Steps of more than 1.5 times the median."""
     longest_s: float
@@ -164,7 +164,8 @@ class _Measure:
     def __init__(self, steps: Times, local: bool) -> None:
         rising = steps[steps > 0] if (steps > 0).any() else np.array([SECOND])
         self.median = float(np.median(rising))
-        self.mean = float(rising[np.abs(rising - self.median) <= self.median / 2].mean())
+        usual = rising[np.abs(rising - self.median) <= self.median / 2]
+        self.mean = float(usual.mean()) if len(usual) else self.median  # two sorts of steps
         self.local = local and self.median <= HOUR
         self.skipped_hour = np.empty(0, dtype=np.int64)
         self.gaps, self.longest, self.longest_row = 0, 0, 0

@@ -178,3 +178,8 @@ def test_stamps_of_the_skipped_hour_may_all_be_the_hour_after_it(block):
     with pytest.raises(DisorderError) as caught:
         measured(steps, True, block)
     assert caught.value.row == 41
+
+
+def test_steps_of_two_sorts_without_one_in_the_middle_have_the_rate_of_their_median():
+    stamps = np.cumsum([0, 7, 14, 1, 1]) * 10**9
+    assert timing([stamps], local=False).rate_hz == 1 / 4
