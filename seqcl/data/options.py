@@ -48,6 +48,11 @@ class DataOptions:
     """Length of the intervals of a regular grid that rows with time stamps are brought to, such as
     ``500ms``, ``10s``, ``5min``, ``1h`` or ``1d``: an interval has the mean of its rows, channel
     by channel, and is missing where it has none; None = rows as they are."""
+    sensor: str | None = None
+    """Column of sensors' names in a table in long form, which has one value of one sensor in each
+    row; `columns` then chooses sensors."""
+    value: str | None = None
+    """Column of values beside `sensor`; None = the only other one of numbers."""
     label: str | None = None
     """Column of labels."""
     group: str | None = None
@@ -91,6 +96,10 @@ class DataOptions:
                 duration_ns(self.every)
             except ValueError as error:
                 raise ValueError(f"every={error}") from None
+        if self.value is not None and self.sensor is None:
+            raise ValueError(
+                f"value={self.value} belongs to long form; set data.sensor too, or drop data.value"
+            )
         if self.hop is not None and self.window is None:
             raise ValueError(
                 f"hop={self.hop} has no window to move; set data.window too, or drop data.hop"
@@ -112,6 +121,8 @@ class DataOptions:
             values=self.columns,
             time=self.time,
             every_ns=None if self.every is None else duration_ns(self.every),
+            sensor=self.sensor,
+            value=self.value,
             label=self.label,
             group=self.group,
             pair=self.pair,

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from seqcl.data.channels import match_channels
 from seqcl.data.options import DataOptions
-from seqcl.errors import DataError
+from seqcl.errors import DataError, UsageError
 from seqcl.modalities.sequence.tablefile import TIME_NAMES
 from seqcl.modalities.sequence.timestamps import Clock
 from seqcl.run.folder import Run
@@ -40,6 +40,11 @@ def read_batches(
     source: BinaryIO, run: Run, options: DataOptions, note: Callable[[str], None]
 ) -> Iterator[list[StreamRow]]:
     """Yield rows as they come: those of a backlog together, a single one at once."""
+    if options.sensor is not None:
+        raise UsageError(
+            "--stream: rows in long form (data.sensor) are not read live; write a row with a "
+            "column for each sensor"
+        )
     lines = _Lines(source)
     header = lines.next()
     if header is None:

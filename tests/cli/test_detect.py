@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from command_line import Seqcl, run_command
 
-from seqcl.errors import ArtefactError, DataError
+from seqcl.errors import ArtefactError, DataError, UsageError
 from seqcl.run import load
 from seqcl.run.detecting import RuleOptions
 from seqcl.run.streaming import stream_lines
@@ -294,6 +294,11 @@ def test_an_irregular_logger_is_watched_on_the_grid_of_training_in_files_and_liv
         stream_lines(
             load(tmp_path / "run"), io.BytesIO(text.encode()), out, RuleOptions(),
             state=tmp_path / "state.json", overrides=["data.every=2min"],
+        )  # fmt: skip
+    with pytest.raises(UsageError, match="rows in long form .* are not read live"):
+        stream_lines(
+            load(tmp_path / "run"), io.BytesIO(text.encode()), out, RuleOptions(),
+            overrides=["data.sensor=tag"],
         )  # fmt: skip
     with pytest.raises(DataError, match="standard input: has no time stamps, which data.every"):
         stream_lines(load(tmp_path / "run"), io.BytesIO(b"flow,heat,speed\n"), out, RuleOptions())

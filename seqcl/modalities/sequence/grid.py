@@ -41,6 +41,7 @@ class Grid:
         channels: C.
         labelled: rows have a code of a label; an interval has the ``label`` of the highest rank
             and the ``last`` that is there, both -1 where there is none.
+        gapless: whether intervals without rows come out too.
         bounded: whether a grid that is far longer than its rows are many is refused.
 
     Attributes:
@@ -51,9 +52,11 @@ class Grid:
     """
 
     def __init__(
-        self, every_ns: int, channels: int, *, labelled: bool = False, bounded: bool = True
-    ) -> None:
+        self, every_ns: int, channels: int, *, labelled: bool = False, bounded: bool = True,
+        gapless: bool = True,
+    ) -> None:  # fmt: skip
         self.every_ns, self.labelled, self.bounded = every_ns, labelled, bounded
+        self.gapless = gapless
         codes = [("label", "<i4"), ("last", "<i4")] if labelled else []
         self.dtype = np.dtype([("values", "<f4", (channels,)), ("time", "<i8"), *codes])
         self.rows = self.intervals = self.empty = 0
@@ -152,15 +155,20 @@ class Grid:
         if count < 1:
             return np.empty(0, self.dtype)
         first = int(self._at[0])
+        if not self.gapless:
+            return self._taken(count, self._at[:count] * self.every_ns, np.arange(count))
         stop = int(self._at[count]) if count < len(self._at) else int(self._at[-1]) + 1
         total = self.intervals + stop - first
         is_long = stop - first > count and total > max(_FEW, _PER_ROW * self.rows)
         if self.bounded and is_long:
             raise OverlongError(total, self.rows)
-        out = np.empty(stop - first, self.dtype)
+        return self._taken(count, np.arange(first, stop) * self.every_ns, self._at[:count] - first)
+
+    def _taken(self, count: int, times: Ints, places: Ints) -> Structured:
+        """Take out the first `count` intervals, to stand at `places` among `times`."""
+        out = np.empty(len(times), self.dtype)
         out["values"] = np.nan
-        out["time"] = np.arange(first, stop) * self.every_ns
-        places = self._at[:count] - first
+        out["time"] = times
         counts = self._counts[:count]
         means = np.full(counts.shape, np.nan)
         np.divide(self._sums[:count], counts, out=means, where=counts > 0)
@@ -169,7 +177,7 @@ class Grid:
             for column, name in enumerate(("label", "last")):
                 out[name] = -1
                 out[name][places] = self._labels[:count, column]
-        self.intervals, self.empty = total, self.empty + len(out) - count
+        self.intervals, self.empty = self.intervals + len(out), self.empty + len(out) - count
         self._at, self._labels = self._at[count:], self._labels[count:]
         self._sums, self._counts = self._sums[count:], self._counts[count:]
         return out

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from seqcl.batch import Label
 from seqcl.data.duration import duration_text
 from seqcl.data.reader import Columns
-from seqcl.errors import DataError
+from seqcl.errors import DataError, did_you_mean
 from seqcl.modalities.sequence.codes import Codes, label_ranks, labels_of
 from seqcl.modalities.sequence.grid import Grid, OverlongError
 from seqcl.modalities.sequence.spool import Rows, Spool
@@ -73,42 +74,78 @@ class Table:
 def load_table(file: TableFile, columns: Columns, spool: Spool) -> Table:
     """Read all of `file`; raises DataError with the line of the first fault."""
     roles = choose_roles(file, columns)
-    ingest = _Ingest(file, roles)
+    sensors = _sensors(file, roles, columns) if roles.sensor else ()
+    ingest = _Ingest(file, roles, sensors)
+    roles = replace(roles, channels=sensors or roles.channels)
     grid = None
-    if columns.every_ns is None:
+    if columns.every_ns is None and not sensors:
         rows = spool.add(ingest.blocks(), ingest.dtype)
     else:
-        if roles.time is None:
+        if roles.time is None and columns.every_ns is not None:
             raise DataError(
                 f"{file.path}: has no time stamps, which data.every="
                 f"{duration_text(columns.every_ns)} needs; name their column with data.time, or "
                 f"drop data.every. Columns: {', '.join(filter(None, file.names))}"
             )
-        grid = Grid(columns.every_ns, len(roles.channels), labelled=roles.label is not None)
+        grid = Grid(
+            columns.every_ns or 1, len(roles.channels), labelled=roles.label is not None,
+            gapless=columns.every_ns is not None,
+        )  # fmt: skip
         rows = spool.add(ingest.intervals(grid), grid.dtype)
     if not rows.count:
         raise DataError(f"{file.path}: has no rows{' below its header' if file.named else ''}")
-    runs = tuple(ingest.runs(rows, grid))
+    runs = tuple(ingest.runs(rows, grid if columns.every_ns else None))
     return Table(roles, file.named, rows, runs, labels_of(ingest.labels.texts), grid)
 
 
+def _sensors(file: TableFile, roles: Roles, columns: Columns) -> tuple[str, ...]:
+    """Return the sensors of a table in long form, sorted, or those that are asked for."""
+    assert roles.sensor is not None
+    codes = Codes()
+    for batch in file.blocks(roles):
+        codes.encode(batch.column(roles.sensor))
+        if len(codes.texts) > _SENSORS:
+            raise DataError(
+                f"{file.path}: column {roles.sensor!r} has more than {_SENSORS:,} different names; "
+                "is it that of sensors? (data.sensor)"
+            )
+    for name in columns.values or ():
+        if name not in codes.texts:
+            raise DataError(
+                f"{file.path}: column {roles.sensor!r} has no sensor {name!r}, asked for by "
+                f"data.columns.{did_you_mean(name, codes.texts)}"
+            )
+    return columns.values or tuple(sorted(codes.texts))
+
+
+_SENSORS = 1_000
+_PIECE_VALUES = 1 << 22
+"""Values of a piece of a block in long form, most of them missing."""
+
+
 class _Ingest:
-    def __init__(self, file: TableFile, roles: Roles) -> None:
-        self.file, self.roles = file, roles
+    """Turns blocks of a file into rows; with `sensors` each row has a value of one of them."""
+
+    def __init__(self, file: TableFile, roles: Roles, sensors: tuple[str, ...] = ()) -> None:
+        self.file, self.roles, self.sensors = file, roles, sensors
         self.clock, self.labels, self.groups = Clock(), Codes(), Codes()
         self.starts: list[tuple[int, int]] = []
         self.rows = 0
-        fields: list[Any] = [("values", "<f4", (len(roles.channels),))]
+        fields: list[Any] = [("values", "<f4", (len(sensors or roles.channels),))]
         fields += [("time", "<i8")] if roles.time else []
         fields += [("label", "<i4")] if roles.label else []
         self.dtype = np.dtype(fields)
 
     def blocks(self) -> Iterator[Structured]:
         """Yield the rows of the file; notes on the way where its groups begin."""
-        for batch in self.file.blocks(self.roles):
+        for batch in self._batches():
             row, block = self.rows, np.empty(batch.num_rows, self.dtype)
             for place, name in enumerate(self.roles.channels):
-                block["values"][:, place] = self._values(batch.column(name), row)
+                values = self._values(batch.column(name), row)
+                if self.roles.sensor:
+                    block["values"] = self._spread(values, batch.column(self.roles.sensor), row)
+                else:
+                    block["values"][:, place] = values
             if self.roles.time:
                 block["time"] = self._times(batch.column(self.roles.time), row)
             if self.roles.label:
@@ -117,6 +154,32 @@ class _Ingest:
                 self._note_groups(self.groups.encode(batch.column(self.roles.group)), row)
             self.rows += len(block)
             yield block
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield what the file does, in long form in pieces."""
+        size = max(1, _PIECE_VALUES // max(1, len(self.sensors)))
+        for batch in self.file.blocks(self.roles):
+            if not self.sensors:
+                yield batch
+                continue
+            for first in range(0, batch.num_rows, size):
+                yield batch.slice(first, size)
+
+    def _spread(
+        self, values: npt.NDArray[np.float32], names: pa.Array, row: int
+    ) -> npt.NDArray[np.float32]:
+        """Return (n, sensors) with each value under its sensor's name, NaN elsewhere."""
+        nameless = ~np.isnan(values) & np.asarray(pc.is_null(names))
+        if nameless.any():
+            raise DataError(
+                f"{self.file.place(row + int(np.argmax(nameless)))}: has a value and no name in "
+                f"column {self.roles.sensor!r} (data.sensor); name its sensor, or drop the row"
+            )
+        places = np.asarray(pc.fill_null(pc.index_in(names, pa.array(self.sensors)), -1))
+        spread = np.full((len(values), len(self.sensors)), np.nan, np.float32)
+        known = np.flatnonzero(places >= 0)
+        spread[known, places[known]] = values[known]
+        return spread
 
     def intervals(self, grid: Grid) -> Iterator[Structured]:
         """Yield the intervals of `grid` that the rows of the file fill, each group's apart."""
@@ -207,6 +270,7 @@ class _Ingest:
         except DisorderError as fault:
             repeats = fault.after == fault.before
             remedy = "average them over intervals (data.every)" if repeats else "sort the rows"
+            remedy += ", name the column of sensors in long form (data.sensor)" if repeats else ""
             raise self._disorder(fault, start, remedy) from None
 
     def _disorder(self, fault: DisorderError, row: int, remedy: str) -> DataError:

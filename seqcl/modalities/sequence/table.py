@@ -37,6 +37,7 @@ class TableReader(Reader):
     - label (``label``): one for each row; a window has its most frequent one; an interval of
       data.every has its highest number, or its last word. Labels 0 and 1 also become
       ``Record.step_labels``, where -1 is an empty cell.
+    - sensor: in long form the column of channel names, beside one of values; see data.sensor.
     - group: each run of rows with one value is a recording of that group.
 
     A scan streams the file once and checks every row of it. Rows are kept as float32 in memory,
@@ -116,6 +117,10 @@ class TableReader(Reader):
         """Keep one note, of what the grid made of the rows of all files."""
         self._gridded += (grid.rows, grid.intervals, grid.empty)
         rows, intervals, empty = self._gridded.tolist()
+        if not grid.gapless:
+            told = f"{rows:,} values in long form became {intervals:,} rows"
+            self.notes[:] = [told, *(note for note in self.notes if "long form" not in note)]
+            return
         self.notes[:] = [
             f"{rows:,} rows became {intervals:,} intervals of {duration_text(grid.every_ns)} "
             f"(data.every), {empty:,} of them empty"

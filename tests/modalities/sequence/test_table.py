@@ -169,7 +169,7 @@ def test_a_stamp_that_repeats_is_told_by_line(write_text):
     rows = [f"{time},{i}" for i, time in enumerate(times)]
     assert fault(write_text("a.csv", "timestamp,x", *rows)).startswith(
         ":12: time 2024-01-01 00:00:09 in column 'timestamp' repeats; average them over intervals "
-        "(data.every), name"
+        "(data.every), name the column of sensors in long form (data.sensor), name the column that"
     )
 
 
