@@ -21,7 +21,15 @@ from seqcl.modalities.sequence.codes import Codes, label_ranks, labels_of
 from seqcl.modalities.sequence.grid import Grid, OverlongError
 from seqcl.modalities.sequence.spool import Rows, Spool
 from seqcl.modalities.sequence.tablefile import Roles, TableFile, choose_roles
-from seqcl.modalities.sequence.timestamps import HOUR, SECOND, Clock, DisorderError, Timing, timing
+from seqcl.modalities.sequence.timestamps import (
+    HOUR,
+    SECOND,
+    Clock,
+    DisorderError,
+    Timing,
+    is_time,
+    timing,
+)
 
 __all__ = ["Run", "Table", "load_table"]
 
@@ -251,10 +259,17 @@ class _Ingest:
             return self.clock.read(column)
         except ValueError as error:
             where = int(error.args[0])
+            found = column[where].as_py()
+            problem = "is neither an ISO date (2024-05-31 13:45:00) nor unix time; mend it"
+            if isinstance(found, str) and is_time(found):
+                problem = (
+                    "is written otherwise than those before it, with a zone or without one; write "
+                    "all of them alike"
+                )
             raise DataError(
-                f"{self.file.place(row + where)}: time {column[where].as_py()!r} in column "
-                f"{self.roles.time!r} is neither an ISO date (2024-05-31 13:45:00) nor unix time; "
-                "mend it, or read the rows without their times by data.time=none"
+                f"{self.file.place(row + where)}: time {found!r} in column "
+                f"{self.roles.time!r} {problem}, or read the rows without their times by "
+                "data.time=none"
             ) from None
 
     def _note_groups(self, codes: npt.NDArray[np.int32], row: int) -> None:

@@ -14,10 +14,10 @@ from seqcl.data.reader import Columns, Reader
 from seqcl.modalities.sequence.collection import check_steps
 from seqcl.modalities.sequence.delimited import DelimitedFile
 from seqcl.modalities.sequence.grid import Grid
-from seqcl.modalities.sequence.ingest import Run, Table, load_table
+from seqcl.modalities.sequence.ingest import Table, load_table
 from seqcl.modalities.sequence.parquet import ParquetFile
 from seqcl.modalities.sequence.spool import Spool
-from seqcl.modalities.sequence.tablefile import TableFile
+from seqcl.modalities.sequence.tablefile import TIME_NAMES, TableFile
 
 __all__ = ["TableReader"]
 
@@ -54,6 +54,7 @@ class TableReader(Reader):
         self._gridded = np.zeros(3, np.int64)
         self._gaps, self._longest_s, self._longest_at = 0, 0.0, ""
         self._usual = ""
+        self._told: dict[str, str] = {}
 
     @property
     def lazy(self) -> bool:  # type: ignore[override]
@@ -108,39 +109,61 @@ class TableReader(Reader):
         if path not in self._tables:
             file = _open(path, self.columns.delimiter)
             table = self._tables[path] = load_table(file, self.columns, self._spool)
-            self._note_gaps(file, table.runs)
+            self._note_gaps(file, table)
+            if table.roles.time is None and self.columns.time is None:
+                self._note_unused(file)
             if table.grid is not None:
                 self._note_grid(table.grid)
         return self._tables[path]
 
+    def _note(self, about: str, text: str) -> None:
+        """Keep one note about each thing, of all files."""
+        self._told[about] = text
+        self.notes[:] = self._told.values()
+
+    def _note_unused(self, file: TableFile) -> None:
+        """Note a column that could hold the times and does not: rows are read without them."""
+        timed = next((name for name in file.names if file.kinds[name] == "time"), None)
+        if timed is not None:
+            told = f"column {timed!r} holds times; data.time={timed} uses them"
+            self._note("unused", f"{file.path}: {told}")
+            return
+        for name in file.names:
+            if name.lower() in TIME_NAMES and file.kinds[name] == "text":
+                told = f"column {name!r} is neither ISO dates (2024-05-31 13:45:00) nor unix time"
+                self._note("unused", f"{file.path}: {told}; rows are read without times")
+
     def _note_grid(self, grid: Grid) -> None:
-        """Keep one note, of what the grid made of the rows of all files."""
+        """Note what the grid made of the rows of all files."""
         self._gridded += (grid.rows, grid.intervals, grid.empty)
         rows, intervals, empty = self._gridded.tolist()
         if not grid.gapless:
-            told = f"{rows:,} values in long form became {intervals:,} rows"
-            self.notes[:] = [told, *(note for note in self.notes if "long form" not in note)]
+            self._note("grid", f"{rows:,} values in long form became {intervals:,} rows")
             return
-        self.notes[:] = [
+        self._note(
+            "grid",
             f"{rows:,} rows became {intervals:,} intervals of {duration_text(grid.every_ns)} "
-            f"(data.every), {empty:,} of them empty"
-        ]
+            f"(data.every), {empty:,} of them empty",
+        )
 
-    def _note_gaps(self, file: TableFile, runs: Sequence[Run]) -> None:
-        """Keep one note, of the number of gaps in all files and of the longest."""
-        for run in runs:
+    def _note_gaps(self, file: TableFile, table: Table) -> None:
+        """Note the number of gaps in all files and of the longest."""
+        for run in table.runs:
             if run.timing is not None and run.timing.gaps:
                 self._gaps += run.timing.gaps
                 if run.timing.longest_s > self._longest_s:
                     self._longest_s = run.timing.longest_s
                     self._usual = duration_text(float(f"{1e9 / run.timing.rate_hz:.2g}"))
-                    self._longest_at = file.place(run.start + run.timing.longest_row)
+                    row = run.start + run.timing.longest_row
+                    is_line = table.grid is None  # rows of long form are not those of the file
+                    self._longest_at = f"before {file.place(row)}" if is_line else f"in {file.path}"
         if self._gaps:
-            self.notes[:] = [
+            self._note(
+                "gaps",
                 f"{self._gaps:,} gaps in the time stamps (more than 1.5 times the usual step), the "
-                f"longest of {self._longest_s:g} s before {self._longest_at}; windows run across "
-                f"(data.every={self._usual} makes a regular grid)"
-            ]
+                f"longest of {self._longest_s:g} s {self._longest_at}; windows run across "
+                f"(data.every={self._usual} makes a regular grid)",
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {"columns": self.columns}
