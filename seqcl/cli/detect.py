@@ -24,6 +24,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--report", metavar="FILE.html", type=_FILE, help="Write scores and incidents as a page."
 )
 @click.option(
+    "--picture", metavar="FILE.png|.svg", type=_FILE,
+    help="Draw scores, thresholds, incidents and the channels they are in.",
+)  # fmt: skip
+@click.option(
     "--far",
     metavar="RATE",
     help="False-alarm rate to keep: 0.5% of the rows, or 1/day (hour, week); refused where the "
@@ -74,6 +78,7 @@ def _files(run: Any, sources: tuple[str, ...], rules: Any, given: dict[str, Any]
     check_output("--out", given["out"])
     check_output("--incidents", given["incidents"])
     check_output("--report", given["report"], (".html",))
+    check_output("--picture", given["picture"], (".png", ".svg"))
     detector, dataset, results = detect_sources(
         run, sources, rules, overrides=given["overrides"],
         causal=given["causal"], cpu_threads=given["threads"],
@@ -87,6 +92,12 @@ def _files(run: Any, sources: tuple[str, ...], rules: Any, given: dict[str, Any]
         from seqcl.run.detection_report import report_detection
 
         report_detection(run, detector, found, given["report"])
+    if given["picture"] is not None:
+        from seqcl.run.detection_picture import picture_detection
+
+        left_out = picture_detection(run, detector, found, given["picture"])
+        if left_out is not None:
+            note(f"note: {left_out}")
     for text in dataset.notes:
         note(f"note: {text}")
     for one in found:

@@ -146,7 +146,7 @@ def type_name(annotation: Any) -> str:
     """Return a short human form of an annotation: ``float > 0``, ``int | None``."""
     if get_origin(annotation) is Annotated:
         base, *bounds = get_args(annotation)
-        return " ".join([type_name(base), *(_bound(bound) for bound in bounds)])
+        return " ".join([type_name(base), *filter(None, map(_bound, bounds))])
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
         return " | ".join(type_name(part) for part in get_args(annotation))

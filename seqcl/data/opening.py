@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from seqcl.batch import Axes, Entry, Label, Size, sorted_labels
 from seqcl.data.channels import match_channels
+from seqcl.data.duration import duration_ns
 from seqcl.data.options import DataOptions
 from seqcl.data.reader import Reader
 from seqcl.data.recordings import Recordings, RecordingsBuilder
@@ -54,6 +55,7 @@ def scan(sources: Sequence[str], options: DataOptions) -> tuple[Recordings, list
         for reader, entry in source.entries():
             file = entry.id.partition("#")[0]
             mine.add(file)
+            _check_grid(entry, options)
             builder.add(_distinct(entry, text) if file in taken else entry, reader)
         taken |= mine
         skipped += source.skipped
@@ -67,6 +69,19 @@ def scan(sources: Sequence[str], options: DataOptions) -> tuple[Recordings, list
             f"{options.pair}; only .npz files and labels.csv hold them"
         )
     return recordings, skipped
+
+
+def _check_grid(entry: Entry, options: DataOptions) -> None:
+    """Raise DataError for a recording that is not on the grid that is asked for."""
+    if options.every is None:
+        return
+    rate = 1e9 / duration_ns(options.every)
+    if entry.rate_hz is None or abs(entry.rate_hz - rate) > _RATE_TOLERANCE * rate:
+        found = "" if entry.rate_hz is None else f" (and {entry.rate_hz:g} Hz)"
+        raise DataError(
+            f"{entry.id}: holds no time stamps{found}, which data.every={options.every} needs; "
+            "give a table (CSV, TSV, Parquet) with a column of times, or drop data.every"
+        )
 
 
 def _distinct(entry: Entry, text: str) -> Entry:

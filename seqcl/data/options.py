@@ -6,14 +6,26 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
+from pydantic import BeforeValidator
 
 from seqcl.batch import Axes
+from seqcl.data.duration import duration_ns
 from seqcl.data.reader import Colour, Columns
 
 __all__ = ["DataOptions", "Missing", "Scaling"]
 
 Missing = Literal["zero", "hold", "indicator"]
 Scaling = Literal["none", "channel", "record"]
+
+
+def _text(given: object) -> object:
+    """Return a number, which lacks its unit, as text, so that the units are told."""
+    is_number = isinstance(given, int | float) and not isinstance(given, bool)
+    return f"{given}" if is_number else given
+
+
+Duration = Annotated[str, BeforeValidator(_text)]
+"""See `seqcl.data.duration`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +44,15 @@ class DataOptions:
     """Channels to keep, in this order; None = every numeric column."""
     time: str | None = None
     """Column of time stamps."""
+    every: Duration | None = None
+    """Length of the intervals of a regular grid that rows with time stamps are brought to, such as
+    ``500ms``, ``10s``, ``5min``, ``1h`` or ``1d``: an interval has the mean of its rows, channel
+    by channel, and is missing where it has none; None = rows as they are."""
+    sensor: str | None = None
+    """Column of sensors' names in a table in long form, which has one value of one sensor in each
+    row; `columns` then chooses sensors."""
+    value: str | None = None
+    """Column of values beside `sensor`; None = the only other one of numbers."""
     label: str | None = None
     """Column of labels."""
     group: str | None = None
@@ -70,6 +91,15 @@ class DataOptions:
     """Part of the files that may be unreadable before it is an error."""
 
     def __post_init__(self) -> None:
+        if self.every is not None:
+            try:
+                duration_ns(self.every)
+            except ValueError as error:
+                raise ValueError(f"every={error}") from None
+        if self.value is not None and self.sensor is None:
+            raise ValueError(
+                f"value={self.value} belongs to long form; set data.sensor too, or drop data.value"
+            )
         if self.hop is not None and self.window is None:
             raise ValueError(
                 f"hop={self.hop} has no window to move; set data.window too, or drop data.hop"
@@ -90,6 +120,9 @@ class DataOptions:
         return Columns(
             values=self.columns,
             time=self.time,
+            every_ns=None if self.every is None else duration_ns(self.every),
+            sensor=self.sensor,
+            value=self.value,
             label=self.label,
             group=self.group,
             pair=self.pair,

@@ -26,6 +26,11 @@ class Columns:
     values: tuple[str, ...] | None = None
     """Channel names to keep, in this order; None = every numeric column."""
     time: str | None = None
+    every_ns: int | None = None
+    """Length of the intervals that rows with time stamps are brought to; None = as they are."""
+    sensor: str | None = None
+    """Column of channel names in long form, where `value` is that of values."""
+    value: str | None = None
     label: str | None = None
     group: str | None = None
     pair: str | None = None

@@ -82,12 +82,11 @@ class Detected:
     @property
     def summary(self) -> str:
         """What was found, beside what normal operation gives."""
-        expected = self.expected
+        expected, count = self.expected, len(self.incidents)
         doubt = "" if self.promised else " by a calibration that cannot promise it (see --far)"
-        found = f"{len(self.incidents)} incident{'s' * (len(self.incidents) != 1)}"
         return (
-            f"{found} in {len(self.series):,} rows; as many normal rows "
-            f"give {expected.alarms:.1f} ({expected.low:.0f} to {expected.high:.0f}){doubt}"
+            f"{count} incident{'s' * (count != 1)} in {len(self.series):,} rows; as many normal "
+            f"rows give {expected.alarms:.1f} ({expected.low:.0f} to {expected.high:.0f}){doubt}"
         )
 
     def when(self, row: int) -> str | None:

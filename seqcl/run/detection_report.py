@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from seqcl.detection.detector import Detector
 from seqcl.report import Chart, Line, ReportContent, Row, Table, write_report
 from seqcl.run.detecting import Detected
 from seqcl.run.folder import Run
 
-__all__ = ["report_detection"]
+__all__ = ["report_detection", "top_channels"]
 
 _CHANNELS = 6
 """Channels that are drawn of each recording: those with the largest shares."""
@@ -51,12 +52,20 @@ def _charts(run: Run, detector: Detector, one: Detected) -> Iterator[Chart]:
         note="Drag over a stretch to see it in all charts of this recording; double-click for all.",
     )  # fmt: skip
     values = detector.scaling(one.series.values).numpy()
-    shares = np.sum([e.shares for e in one.explanations], 0, initial=0.0) + 1e-9 * values.std(0)
-    chosen = np.argsort(-shares, kind="stable")[:_CHANNELS].tolist()
-    for place in chosen:
+    for place in top_channels(detector, one)[0]:
         line = Line(name=run.channels[place], x=rows, y=values[:, place].tolist())
         title = f"{name}: {run.channels[place]} (deviations from normal)"
         yield Chart(title=title, x_label="row", lines=(line,), zoom=name)
+
+
+def top_channels(detector: Detector, one: Detected) -> tuple[list[int], npt.NDArray[np.float64]]:
+    """Return the channels with the largest shares in the incidents, and the shares of all (C,).
+
+    Where there are no incidents, the channels that vary most.
+    """
+    varying = np.nanstd(detector.scaling(one.series.values).numpy(), axis=0)
+    shares = np.sum([e.shares for e in one.explanations], 0, initial=0.0) + 1e-9 * varying
+    return np.argsort(-shares, kind="stable")[:_CHANNELS].tolist(), np.asarray(shares, np.float64)
 
 
 def _table(run: Run, one: Detected) -> Table:

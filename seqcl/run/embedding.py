@@ -12,6 +12,7 @@ import numpy as np
 from seqcl.batch import Embeddings
 from seqcl.config.preset import changed_data, data_options
 from seqcl.data.dataset import Dataset, open_dataset
+from seqcl.data.duration import duration_text
 from seqcl.data.store import write_arrays
 from seqcl.errors import DataError, UsageError
 from seqcl.files import atomic_write
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 Level = Literal["instance", "step"]
+_AUDIO_HZ = 4_000
 SUFFIXES = (".npz", ".h5", ".parquet")
 
 
@@ -49,8 +51,15 @@ def check_rate(run: Run, dataset: Dataset, source: str) -> None:
     if rate is not None and trained is not None and abs(rate - trained) > 0.01 * trained:
         raise DataError(
             f"{source}: has {rate:g} Hz and the run was trained on {trained:g} Hz; "
-            f"resample the data"
+            f"resample the data{_grid_of(trained)}"
         )
+
+
+def _grid_of(rate_hz: float) -> str:
+    """Say how, where rows may have time stamps: audio has an option of its own."""
+    if rate_hz >= _AUDIO_HZ:
+        return ""
+    return f" (rows with time stamps: --set data.every={duration_text(1e9 / rate_hz)})"
 
 
 def embed_sources(

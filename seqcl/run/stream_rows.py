@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import select
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from seqcl.config.preset import changed_data, data_options
 from seqcl.data.channels import match_channels
-from seqcl.errors import DataError
+from seqcl.data.options import DataOptions
+from seqcl.errors import DataError, UsageError
 from seqcl.modalities.sequence.tablefile import TIME_NAMES
 from seqcl.modalities.sequence.timestamps import Clock
 from seqcl.run.folder import Run
@@ -37,10 +37,14 @@ class StreamRow:
 
 
 def read_batches(
-    source: BinaryIO, run: Run, overrides: Sequence[str], note: Callable[[str], None]
+    source: BinaryIO, run: Run, options: DataOptions, note: Callable[[str], None]
 ) -> Iterator[list[StreamRow]]:
     """Yield rows as they come: those of a backlog together, a single one at once."""
-    options = data_options(changed_data(run.preset.tree()["data"], overrides))
+    if options.sensor is not None:
+        raise UsageError(
+            "--stream: rows in long form (data.sensor) are not read live; write a row with a "
+            "column for each sensor"
+        )
     lines = _Lines(source)
     header = lines.next()
     if header is None:
@@ -51,6 +55,11 @@ def read_batches(
     if names is not first:
         note(f"the first line names no channel; its columns are taken to be {', '.join(names)}")
     parse = _Parser(names, delimiter, run, options.time)
+    if options.every is not None and parse.time is None:
+        raise DataError(
+            f"standard input: has no time stamps, which data.every={options.every} needs; name "
+            f"their column with data.time. Columns: {', '.join(names)}"
+        )
     batch = [] if names is first else [parse(header)]
     while True:
         while len(batch) < _AT_ONCE and (not batch or lines.waiting()):

@@ -14,7 +14,10 @@ from types import FrameType
 from typing import BinaryIO, TextIO
 
 import numpy as np
+import numpy.typing as npt
 
+from seqcl.config.preset import changed_data, data_options
+from seqcl.data.duration import duration_ns
 from seqcl.detection.explain import Explanation
 from seqcl.detection.incidents import Change
 from seqcl.detection.live import Live, Result
@@ -33,6 +36,7 @@ from seqcl.run.detecting import (
 )
 from seqcl.run.detector_run import load_detector
 from seqcl.run.folder import Run
+from seqcl.run.stream_grid import StreamGrid
 from seqcl.run.stream_rows import StreamRow, read_batches
 
 __all__ = ["stream_lines"]
@@ -57,23 +61,26 @@ def stream_lines(
 ) -> str:
     """Score CSV rows from `source` until it ends; returns a summary of counts and latencies.
 
-    The first line names the columns. Every row gives a line ``{"row", "time", "score", "p_value",
-    "alarm"}``, with ``"event"`` lines between: incidents that open and close, sensors missing or
-    stuck, gaps in time, rows that are no rows, late or double ones (left out). With `state` the
-    stream goes on where it stopped; its state is written every minute and at the end, which
-    SIGINT and SIGTERM bring about too.
+    The first line names the columns. Every row (with ``data.every`` every interval, once a row
+    comes that is beyond it) gives a line ``{"row", "time", "score", "p_value", "alarm"}``, with
+    ``"event"`` lines between: incidents that open and close, sensors missing or stuck, gaps in
+    time, rows that are no rows, late or double ones (left out). With `state` the stream goes on
+    where it stopped, in the middle of an interval too; its state is written every minute and at
+    the end, which SIGINT and SIGTERM bring about too.
     """
     detector = load_detector(run)
     rate = run.manifest["rate_hz"]
     rules = rules_for(detector.calibrations["trailing"], options, rows_per_day(rate_hz=rate))
     live = Live(detector, rules)
-    writer = _Writer(run, live, out)
+    data = data_options(changed_data(run.preset.tree()["data"], overrides))
+    grid = None if data.every is None else StreamGrid(duration_ns(data.every), len(run.channels))
+    writer = _Writer(run, live, out, grid)
     if state is not None and state.exists():
         writer.restore(_read_state(state))
     saved = time.monotonic()
     with threads(cpu_threads), _ended_by_signals():
         try:
-            for rows in read_batches(source, run, overrides, writer.note):
+            for rows in read_batches(source, run, data, writer.note):
                 writer.take(rows)
                 if state is not None and time.monotonic() - saved > _SAVED_EVERY_S:
                     atomic_write(state, json.dumps(writer.state()))
@@ -108,8 +115,8 @@ def _ended_by_signals() -> Iterator[None]:
 class _Writer:
     """Takes rows, writes lines, and counts."""
 
-    def __init__(self, run: Run, live: Live, out: TextIO) -> None:
-        self.run, self.live, self.out = run, live, out
+    def __init__(self, run: Run, live: Live, out: TextIO, grid: StreamGrid | None) -> None:
+        self.run, self.live, self.out, self.grid = run, live, out, grid
         rate = run.manifest["rate_hz"]
         self.step = None if rate is None else 1e9 / rate
         self.last_time: int | None = None
@@ -122,19 +129,28 @@ class _Writer:
         begun = time.perf_counter()
         kept = [row for row in rows if self._accepted(row)]
         if kept:
-            first = self.live.rows
-            self.times.extend(
-                (first + i, row.time) for i, row in enumerate(kept) if row.time is not None
-            )
             values = np.stack([row.values for row in kept if row.values is not None])
-            results = self.live.push(values)
-            for row, result in zip(kept, results, strict=True):
-                self._told(result, row.time)
+            stamps: list[int | None] = [row.time for row in kept]
+            if self.grid is None:
+                self._score(values, stamps)
+            else:
+                self._score(*self.grid.push(values, np.array(stamps, np.int64)))
             self.latencies.extend([(time.perf_counter() - begun)] * len(kept))
         self.out.flush()
 
+    def _score(self, values: npt.NDArray[np.float32], stamps: Sequence[int | None]) -> None:
+        """Score rows, or intervals of rows, and write what they did."""
+        if not len(values):
+            return
+        first = self.live.rows
+        self.times.extend((first + i, stamp) for i, stamp in enumerate(stamps) if stamp is not None)
+        for result, stamp in zip(self.live.push(values), stamps, strict=True):
+            self._told(result, stamp)
+
     def finish(self) -> None:
-        """Close the incident that is open."""
+        """Close the interval and the incident that are open."""
+        if self.grid is not None:
+            self._score(*self.grid.flush())
         for change in self.live.tracker.finish():
             self._incident(change, self.live.explain())
 
@@ -145,7 +161,10 @@ class _Writer:
     def summary(self) -> str:
         """Say what went by, and how long a row took."""
         text = ", ".join(
-            f"{count:,} {name.replace('_', ' ')}" for name, count in self.counts.items()
+            self.grid.summary
+            if self.grid and name == "rows"
+            else f"{count:,} {name.replace('_', ' ')}"
+            for name, count in self.counts.items()
         )
         if self.latencies:
             p50, p99 = np.percentile(np.array(self.latencies) * 1e3, [50, 99])
@@ -159,12 +178,17 @@ class _Writer:
             "last_time": self.last_time,
             "times": list(self.times),
             "live": self.live.state(),
+            "grid": None if self.grid is None else self.grid.state(),
         }
 
     def restore(self, state: dict[str, object]) -> None:
         """Go on from `state`; raises ArtefactError where another run wrote it."""
         if state.get("run") != self.run.manifest["files"]:
             raise ArtefactError("--state: was written with another run; start without it")
+        if self.grid is not None:
+            self.grid.restore(state.get("grid"))
+        elif state.get("grid") is not None:
+            raise ArtefactError("--state: was written with data.every; start without it")
         self.live.restore(state["live"])  # type: ignore[arg-type]
         self.last_time = state["last_time"]  # type: ignore[assignment]
         self.times.extend((int(a), int(b)) for a, b in state["times"])  # type: ignore[attr-defined]
@@ -173,10 +197,14 @@ class _Writer:
         """Tell whether a row is one, and write an event where it is not, or after a gap."""
         fault = row.fault
         if not fault and row.time is not None and self.last_time is not None:
-            apart = row.time - self.last_time
-            if apart <= 0:
-                fault = "its time stamp is that of the last row" if apart == 0 else "it is late"
-            elif self.step is not None and apart > GAP_STEPS * self.step:
+            apart, step = row.time - self.last_time, self.step
+            if self.grid is not None:
+                apart, step = self.grid.apart(self.last_time, row.time), self.grid.every_ns
+            if apart < 0:
+                fault = "it is late"
+            elif apart == 0 and self.grid is None:
+                fault = "its time stamp is that of the last row"
+            elif step is not None and apart > GAP_STEPS * step:
                 self.counts["gaps"] += 1
                 self._line({"event": "gap", "row": self.live.rows, "seconds": apart / 1e9})
         if fault:

@@ -174,3 +174,20 @@ def test_the_control_is_the_encoder_before_the_first_step(
     )
     for a, b in zip(begun.parameters(), first.parameters(), strict=True):
         np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+
+
+def test_a_run_keeps_the_grid_that_its_tables_are_brought_to(seqcl: Seqcl, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("train", "test"):
+        times = np.cumsum(rng.uniform(0.2, 4.0, 1_200))
+        rows = [f"{t:.2f},{np.sin(t / 9):.3f},{int(t % 200 > 100)}" for t in times]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["time,x,label", *rows]) + "\n")
+    seqcl("pretrain", "series", "--data", "train.csv", "--out", "run", "--threads", "1", *SMALL,
+          "--set", "training.steps=2", "--set", "data.every=2s", "--set", "data.window=50",
+          "--set", "data.hop=50")  # fmt: skip
+    done = seqcl("embed", "run", "--data", "test.csv", "--out", "e.npz", "--threads", "1")
+    assert re.search(r"1,200 rows became 1,\d{3} intervals of 2s \(data\.every\)", done.stderr)
+    assert len(np.load(tmp_path / "e.npz")["ids"]) > 20
+    done = seqcl("embed", "run", "--data", "test.csv", "--out", "e.npz", "--set",
+                 "data.every=5s", code=4)  # fmt: skip
+    assert "resample the data (rows with time stamps: --set data.every=2s)" in done.stderr

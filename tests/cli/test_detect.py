@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from command_line import Seqcl, run_command
 
-from seqcl.errors import ArtefactError, DataError
+from seqcl.errors import ArtefactError, DataError, UsageError
 from seqcl.run import load
 from seqcl.run.detecting import RuleOptions
 from seqcl.run.streaming import stream_lines
@@ -223,7 +224,81 @@ def test_labelled_rows_judge_the_detector_beside_plain_scores(
     assert plain["event_recall"] is None
     done = seqcl("evaluate", plant / "run", "--test", data, "--task", "knn", code=2)
     assert "RUN is a detector" in done.stderr
-    done = seqcl("detect", plant / "run", "--data", data, "--report", "r.html", "--threads", "1")
+    done = seqcl("detect", plant / "run", "--data", data, "--report", "r.html",
+                 "--picture", "p.svg", "--threads", "1")  # fmt: skip
     page = (tmp_path / "r.html").read_text()
     assert "Incidents of test.csv" in page
     assert "heat (deviations from normal)" in page
+    picture = (tmp_path / "p.svg").read_text()
+    texts = re.findall("<text[^>]*>([^<]*)</text>", picture)
+    assert {"test.csv", "score", "threshold", "incident", "labelled", "heat"} <= set(texts)
+    assert any(re.fullmatch(r"\d+% of the incidents&#x27; scores", text) for text in texts)
+    done = seqcl("detect", plant / "run", "--data", data, "--picture", "p.jpg", code=2)
+    assert "--picture p.jpg: unknown suffix '.jpg'. Known: .png, .svg" in done.stderr
+
+
+def logged(path: Path, data: Path) -> list[str]:
+    """Write the rows of `data` as an irregular logger would: some late, some twice, some never."""
+    head, *rows = data.read_text().splitlines()
+    rng = np.random.default_rng(0)
+    shifts = rng.integers(0, 60, len(rows))
+    lines = []
+    for row, shift in zip(rows, shifts, strict=True):
+        if rng.random() > 0.1:
+            line = f"{row[:17]}{shift:02}{row[19:]}"
+            lines += [line, line] if shift % 5 == 0 else [line]
+    path.write_text("\n".join([head, *lines]) + "\n")
+    return [head, *lines]
+
+
+def test_an_irregular_logger_is_watched_on_the_grid_of_training_in_files_and_live(
+    plant: Path, seqcl: Seqcl, tmp_path: Path
+) -> None:
+    logged(tmp_path / "train.csv", plant / "train.csv")
+    done = seqcl("pretrain", "sensor-anomaly", "--data", "train.csv", "--out", "run",
+                 "--set", "data.every=1min", "--threads", "1",
+                 "--set", "detector.scorers=[mean_shift, forecast]")  # fmt: skip
+    assert "rows became 1,600 intervals of 60s (data.every), " in done.stderr
+    lines = logged(tmp_path / "test.csv", write(tmp_path / "raw.csv", 300, 5_000, slice(230, 250)))
+    done = seqcl("detect", "run", "--data", "test.csv", "--causal", "--out", "s.csv")
+    assert "intervals of 60s (data.every)" in done.stderr
+    wanted = list(csv.DictReader((tmp_path / "s.csv").open()))
+    assert len(wanted) > 295
+    wrong = [lines[90], f"{lines[100][:19]},n/a,1,1"]  # of an interval that is closed; no number
+    pieces = [[*lines[:100], *wrong, *lines[100:151]], lines[151:]]
+    found, told = [], []
+    for piece in pieces:
+        out, state = io.StringIO(), tmp_path / "state.json"
+        text = "\n".join([lines[0]] * (piece[0] != lines[0]) + piece) + "\n"
+        told.append(stream_lines(
+            load(tmp_path / "run"), io.BytesIO(text.encode()), out, RuleOptions(), state=state
+        ))  # fmt: skip
+        found += [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [one["reason"] for one in found if one.get("event") == "left_out"] == [
+        "it is late", "could not convert string to float: 'n/a'",
+    ]  # fmt: skip
+    assert any(one.get("event") == "gap" and one["seconds"] >= 120 for one in found)
+    rows = [one for one in found if "event" not in one]
+    assert len(rows) == len(wanted) - 1  # the last interval is open, and kept in the state
+    for one, row in zip(rows, wanted, strict=False):
+        assert (one["row"], one["time"]) == (int(row["row"]), row["time"])
+        assert (one["score"] is None) == (row["score"] == "")
+        assert row["score"] == "" or abs(one["score"] - float(row["score"])) < 2e-3
+    assert re.match(r"\d+ rows in \d+ intervals of 60s \(\d+ empty\), ", told[0])
+    out = io.StringIO()
+    text = "\n".join(lines) + "\n"
+    stream_lines(load(tmp_path / "run"), io.BytesIO(text.encode()), out, RuleOptions())
+    rows = [one for one in map(json.loads, out.getvalue().splitlines()) if "event" not in one]
+    assert len(rows) == len(wanted)  # without a state the last interval is closed too
+    with pytest.raises(ArtefactError, match=r"another data\.every"):
+        stream_lines(
+            load(tmp_path / "run"), io.BytesIO(text.encode()), out, RuleOptions(),
+            state=tmp_path / "state.json", overrides=["data.every=2min"],
+        )  # fmt: skip
+    with pytest.raises(UsageError, match="rows in long form .* are not read live"):
+        stream_lines(
+            load(tmp_path / "run"), io.BytesIO(text.encode()), out, RuleOptions(),
+            overrides=["data.sensor=tag"],
+        )  # fmt: skip
+    with pytest.raises(DataError, match="standard input: has no time stamps, which data.every"):
+        stream_lines(load(tmp_path / "run"), io.BytesIO(b"flow,heat,speed\n"), out, RuleOptions())

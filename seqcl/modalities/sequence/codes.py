@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from seqcl.batch import Label
 
-__all__ = ["Codes", "labels_of"]
+__all__ = ["Codes", "label_ranks", "labels_of"]
 
 FLAGS = {"true": 1, "True": 1, "TRUE": 1, "false": 0, "False": 0, "FALSE": 0}
 
@@ -54,6 +54,21 @@ def labels_of(texts: Sequence[str]) -> tuple[Label, ...]:
     except ValueError:
         return tuple(texts)
     return tuple(int(number) for number in numbers) if _whole(numbers) else tuple(numbers)
+
+
+def label_ranks(texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return the rank of each text by its number, true and false being 1 and 0; words first."""
+    order = np.argsort([_number(text) for text in texts], kind="stable")
+    ranks = np.empty(len(texts), np.int64)
+    ranks[order] = np.arange(len(texts))
+    return ranks
+
+
+def _number(text: str) -> float:
+    try:
+        return float(FLAGS.get(text, text))
+    except ValueError:
+        return -np.inf
 
 
 def _whole(numbers: Iterable[Any]) -> bool:

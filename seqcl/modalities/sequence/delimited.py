@@ -70,7 +70,7 @@ class DelimitedFile(TableFile):
 
     def blocks(self, roles: Roles) -> Iterator[pa.RecordBatch]:
         """Yield the rows; see TableFile."""
-        types = {name: pa.string() for name in (roles.time, roles.label, roles.group) if name}
+        types = {name: pa.string() for name in (roles.time, *roles.texts) if name}
         for name in roles.channels:
             types[name] = pa.bool_() if self.kinds[name] == "flag" else pa.float64()
         with open_unpacked(self.path) as stream:

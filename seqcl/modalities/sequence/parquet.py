@@ -38,7 +38,7 @@ class ParquetFile(TableFile):
 
     def blocks(self, roles: Roles) -> Iterator[pa.RecordBatch]:
         """Yield the rows; see TableFile."""
-        texts = [name for name in (roles.label, roles.group) if name]
+        texts = roles.texts
         times = [roles.time] if roles.time else []
         with self._faults():
             for batch in self._file.iter_batches(

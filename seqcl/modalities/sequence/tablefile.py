@@ -62,6 +62,12 @@ class Roles:
     time: str | None = None
     label: str | None = None
     group: str | None = None
+    sensor: str | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns that are read as text, but for time."""
+        return tuple(name for name in (self.label, self.group, self.sensor) if name)
 
 
 def choose_roles(file: TableFile, columns: Columns) -> Roles:
@@ -69,23 +75,27 @@ def choose_roles(file: TableFile, columns: Columns) -> Roles:
 
     Raises DataError for a column that is not there, and for a channel that is not numbers.
     """
+    wanted = columns.values
+    if columns.sensor is not None:
+        wanted = None if columns.value is None else (columns.value,)
     for asked, option in (
+        (columns.sensor, "sensor"),
         (None if columns.time == NO_TIME else columns.time, "time"),
         (columns.label, "label"),
         (columns.group, "group"),
-        *((name, "columns") for name in columns.values or ()),
+        *((name, "value" if columns.sensor else "columns") for name in wanted or ()),
     ):
         if asked is not None and asked not in file.names:
             raise DataError(
                 f"{file.path}: has no column {asked!r}, asked for by data.{option}."
                 f"{did_you_mean(asked, file.names)}"
             )
-    taken = {*(columns.values or ()), columns.label, columns.group}
+    taken = {*(wanted or ()), columns.label, columns.group, columns.sensor}
     usual = _time(file, taken)
     time = usual if columns.time is None else columns.time
     label = columns.label or _named(file, LABEL_NAME, taken | {time})
     taken |= {usual, time, label}
-    channels = columns.values or tuple(
+    channels = wanted or tuple(
         name for name in file.names if name and name not in taken and file.kinds[name] in _CHANNELS
     )
     for name in channels:
@@ -94,7 +104,23 @@ def choose_roles(file: TableFile, columns: Columns) -> Roles:
     if not channels:
         found = ", ".join(f"{name} ({kind})" for name, kind in file.kinds.items())
         raise DataError(f"{file.path}: has no numeric column to be a channel; found: {found}")
-    return Roles(channels, None if time == NO_TIME else time, label, columns.group)
+    roles = Roles(channels, None if time == NO_TIME else time, label, columns.group, columns.sensor)
+    if roles.sensor is not None:
+        _check_long(file, roles)
+    return roles
+
+
+def _check_long(file: TableFile, roles: Roles) -> None:
+    if len(roles.channels) > 1:
+        raise DataError(
+            f"{file.path}: beside data.sensor={roles.sensor} one column holds values, and "
+            f"{', '.join(roles.channels)} hold numbers; name it with data.value"
+        )
+    if roles.time is None:
+        raise DataError(
+            f"{file.path}: long form (data.sensor={roles.sensor}) needs time stamps; name their "
+            f"column with data.time. Columns: {', '.join(filter(None, file.names))}"
+        )
 
 
 _CHANNELS = ("number", "flag", "mixed")

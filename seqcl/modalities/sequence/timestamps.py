@@ -24,20 +24,22 @@ milliseconds, microseconds, nanoseconds."""
 GAP_STEPS = 1.5
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?")
+_DOTTED = re.compile(r"(\d\d)\.(\d\d)\.(\d{4})(?=$|[ T])")
 _ZONE = re.compile(r"(Z|:\d\d[^-+]*[+-]\d\d(:?\d\d)?)$")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 
 
 def is_time(text: str) -> bool:
-    """Tell whether `text` is a date and time in ISO form, such as ``2024-05-31 13:45:00``."""
-    return _ISO.fullmatch(text.strip()) is not None
+    """Tell whether `text` is a date and time: ``2024-05-31 13:45:00``, ``31.05.2024 13:45``."""
+    return _ISO.fullmatch(_DOTTED.sub(r"\3-\2-\1", text.strip(), count=1)) is not None
 
 
 class Clock:
     """Turns the blocks of one column into nanoseconds since 1970.
 
-    Takes ISO text with or without zone, unix time in s, ms, us or ns (told apart by size) and
-    Arrow's own times; the first block decides which of them the column holds.
+    Takes ISO text with or without zone, the same with a date such as 31.05.2024, unix time in s,
+    ms, us or ns (told apart by size) and Arrow's own times; the first block decides which of them
+    the column holds.
 
     Attributes:
         local: the stamps name no zone, so summer time may put them forward or back.
@@ -74,7 +76,7 @@ class Clock:
             return lambda block: convert(block.cast(number))
         self.local = _ZONE.search(first) is None
         stamp = pa.timestamp("ns", None if self.local else "UTC")
-        return lambda block: _integers(pc.utf8_trim_whitespace(block).cast(stamp))
+        return lambda block: _integers(_iso(pc.utf8_trim_whitespace(block)).cast(stamp))
 
     def _first_fault(self, column: pa.Array) -> int:
         for index in range(len(column)):
@@ -84,6 +86,13 @@ class Clock:
             except pa.ArrowInvalid:
                 return index
         return 0
+
+
+def _iso(texts: pa.Array) -> pa.Array:
+    """Put the year of dates such as 31.05.2024 first; others stay."""
+    return pc.replace_substring_regex(
+        texts, r"^(\d\d)\.(\d\d)\.(\d{4})($|[ T])", r"\3-\2-\1\4", max_replacements=1
+    )
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -127,7 +136,7 @@ class Timing:
     """What the stamps of a recording tell."""
 
     rate_hz: float
-    """One over the mean of the steps within half of their median."""
+    """One over the mean of the steps within half of their median, or over that without any."""
     gaps: int
     """Steps of more than 1.5 times the median."""
     longest_s: float
@@ -164,7 +173,8 @@ class _Measure:
     def __init__(self, steps: Times, local: bool) -> None:
         rising = steps[steps > 0] if (steps > 0).any() else np.array([SECOND])
         self.median = float(np.median(rising))
-        self.mean = float(rising[np.abs(rising - self.median) <= self.median / 2].mean())
+        usual = rising[np.abs(rising - self.median) <= self.median / 2]
+        self.mean = float(usual.mean()) if len(usual) else self.median  # two sorts of steps
         self.local = local and self.median <= HOUR
         self.skipped_hour = np.empty(0, dtype=np.int64)
         self.gaps, self.longest, self.longest_row = 0, 0, 0

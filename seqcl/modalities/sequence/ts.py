@@ -85,6 +85,10 @@ class UcrReader(CollectionReader):
             return self._table.labels(entry, windows)
         return super().labels(entry, windows)
 
+    def remarks(self) -> list[str]:
+        """Return what is to be known of the files, tables among them."""
+        return self.notes + self._table.remarks()
+
     def _holds_table(self, path: Path) -> bool:
         if path not in self._tables:
             self._tables[path] = _is_table(path)

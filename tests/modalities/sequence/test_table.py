@@ -148,7 +148,7 @@ def test_gaps_stay_in_the_recording_and_are_noted_once(write_text):
     assert (entry.length, entry.rate_hz) == (209, 1.0)
     assert reader.notes == [
         "2 gaps in the time stamps (more than 1.5 times the usual step), the longest of 91 s "
-        f"before {path}:201; windows run across"
+        f"before {path}:201; windows run across (data.every=1s makes a regular grid)"
     ]
     assert np.diff(reader.read(entry, 197, 200).times).tolist() == [10**9, 91 * 10**9]
 
@@ -168,7 +168,8 @@ def test_a_stamp_that_repeats_is_told_by_line(write_text):
     times[10] = times[9]
     rows = [f"{time},{i}" for i, time in enumerate(times)]
     assert fault(write_text("a.csv", "timestamp,x", *rows)).startswith(
-        ":12: time 2024-01-01 00:00:09 in column 'timestamp' repeats; sort the rows"
+        ":12: time 2024-01-01 00:00:09 in column 'timestamp' repeats; average them over intervals "
+        "(data.every), name the column of sensors in long form (data.sensor), name the column that"
     )
 
 
@@ -181,8 +182,8 @@ def test_a_stamp_that_is_none_is_told_by_line(write_text):
 
 
 def test_a_time_asked_for_that_is_no_time_is_told(write_text):
-    assert fault(write_text("a.csv", "when,x", "31.12.2024,1"), time="when").startswith(
-        ":2: time '31.12.2024' in column 'when' is neither"
+    assert fault(write_text("a.csv", "when,x", "12/31/2024,1"), time="when").startswith(
+        ":2: time '12/31/2024' in column 'when' is neither"
     )
 
 
@@ -269,3 +270,37 @@ def test_a_group_may_change_between_blocks_of_the_stream(write_text, monkeypatch
     reader, entries = scan(write_text("a.csv", "g,x", *rows), group="g")
     assert [(entry.group, entry.length) for entry in entries] == [("A", 37), ("B", 43)]
     assert reader.read(entries[1], 0, 2).values.tolist() == [[37, 38]]
+
+
+def test_semicolons_decimal_commas_and_dates_with_dots_are_understood(write_text):
+    rows = [f"{day:02}.03.2024 10:00:00;{day},5;20" for day in range(1, 15)]
+    path = write_text("a.csv", "Datum;Druck;Temp", *rows)
+    reader, (entry,) = scan(path, time="Datum")
+    record = reader.read(entry, 0, 2)
+    assert record.values.tolist() == [[1.5, 2.5], [20, 20]]
+    assert str(record.times.astype("datetime64[ns]")[0])[:19] == "2024-03-01T10:00:00"
+    assert entry.rate_hz == 1 / 86_400
+    assert scan(path)[0].notes == [f"{path}: column 'Datum' holds times; data.time=Datum uses them"]
+
+
+def test_a_column_of_times_in_an_unknown_form_is_noted(write_text):
+    path = write_text("a.csv", "timestamp,x", "03/01/2024 10:00,1", "03/01/2024 10:01,2")
+    reader, (entry,) = scan(path)
+    assert entry.rate_hz is None
+    assert reader.notes == [
+        f"{path}: column 'timestamp' is neither ISO dates (2024-05-31 13:45:00) nor unix time; "
+        "rows are read without times"
+    ]
+
+
+def test_mixed_zones_are_one_time_and_a_missing_zone_is_told(write_text):
+    stamps = ["2024-03-31T01:00:00+01:00", "2024-03-31T03:00:00+02:00"]
+    reader, (entry,) = scan(write_text("a.csv", "time,x", *(f"{one},1" for one in stamps)))
+    assert np.diff(reader.read(entry, 0, 2).times).tolist() == [3_600 * 10**9]
+    for other in (["2024-03-31T03:30:00"], ["2024-03-31T02:30:00Z"]):
+        first = stamps[0] if other[0][-1] == "0" else stamps[0][:19]
+        path = write_text("b.csv", "time,x", f"{first},1", f"{other[0]},2")
+        assert fault(path).startswith(
+            f":3: time {other[0]!r} in column 'time' is written otherwise than those before it, "
+            "with a zone or without one; write all of them alike, or read"
+        )

@@ -109,10 +109,13 @@ def test_stamps_without_a_zone_are_local(cell, local):
         ("2020-03-09 10:14+01:00", True),
         ("2020", False),
         ("10:14:33", False),
-        ("09.03.2020", False),
+        ("09.03.2020", True),
+        ("09.03.2020 10:14:33.5", True),
+        ("9.3.2020", False),
+        ("192.168.2020", False),
     ],
 )
-def test_is_time_takes_iso_dates_only(text, expected):
+def test_is_time_takes_iso_dates_and_those_with_dots(text, expected):
     assert is_time(text) is expected
 
 
@@ -178,3 +181,8 @@ def test_stamps_of_the_skipped_hour_may_all_be_the_hour_after_it(block):
     with pytest.raises(DisorderError) as caught:
         measured(steps, True, block)
     assert caught.value.row == 41
+
+
+def test_steps_of_two_sorts_without_one_in_the_middle_have_the_rate_of_their_median():
+    stamps = np.cumsum([0, 7, 14, 1, 1]) * 10**9
+    assert timing([stamps], local=False).rate_hz == 1 / 4
