@@ -54,16 +54,19 @@ class NormalWindows:
         }
 
     def explain(self, scaled: Tensor, rows: slice, score: Callable[[Tensor], float]) -> Explanation:
-        """Exchange the `rows` of each channel of scaled (T, C), `window` of them, in turn.
+        """Exchange the `rows` of each channel of scaled (T, C) in turn.
 
+        They are a window or, where a recording has only begun, fewer: the ends of normal windows
+        then stand for them.
         The nearest normal window is the one with the smallest sum over channels of
         ``log(1 + mean squared difference)``, so that one wild channel does not choose it alone.
         Where no exchange lowers the score, shares go by the differences themselves.
         """
         here = scaled[rows]
-        apart = (self.state["values"] - here).square().mean(1)  # (M, C)
+        usual = self.state["values"][:, -len(here) :]
+        apart = (usual - here).square().mean(1)  # (M, C)
         nearest = int(apart.log1p().sum(1).argmin())
-        normal = self.state["values"][nearest]
+        normal = usual[nearest]
         before = score(scaled)
         falls = []
         for channel in range(scaled.shape[1]):
@@ -78,4 +81,5 @@ class NormalWindows:
             shares = apart[nearest].numpy()
         total = float(shares.sum())
         recording, start = self.state["places"][nearest].tolist()
+        start += self.window - len(here)
         return Explanation(shares / total if total else shares, recording, start)

@@ -253,3 +253,16 @@ def test_any_row_is_explained_by_the_score_it_has(row: int) -> None:
     (found,) = longer.explain(values, [row])
     assert found.shares.argmax() == 1
     assert found.shares.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_peak_before_the_first_whole_window_is_explained(causal: bool) -> None:
+    short = Detector(window=20, scorers=(Spec("scorers", "amplitude"),))
+    short.fit([Series(machine(300, 0))])
+    values = machine(60, 0)
+    values[3, 2] += 9.0
+    found = short.explain(values, [3], causal=causal)[0]
+    assert int(found.shares.argmax()) == 2
+    live = Live(short, Rules(threshold=5.0))
+    opened = [one for result in live.push(values) for one in result.explanations if one]
+    assert int(opened[0].shares.argmax()) == 2
