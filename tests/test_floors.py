@@ -21,7 +21,7 @@ FLOORS = {
 }  # fmt: skip
 HOMES = {
     "click": {"cli"}, "rich_click": {"cli"}, "rich": {"cli"},
-    "sklearn": {"evaluation", "estimator", "anomaly_detector", "modalities"},
+    "sklearn": {"evaluation", "estimator", "anomaly_detector", "detection", "modalities"},
     "PIL": {"modalities", "report"},
     "h5py": {"data"},
     "scipy": {"detection"},
