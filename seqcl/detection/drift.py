@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 _PARTS = ("frequencies", "mean", "thresholds", "sizes")
 _WINDOWS = 10
 """Fewest windows of a reference, and blocks of a window."""
+_RELEASE = 0.8
+"""Discrepancy below which drift is over, in units of the threshold."""
 _PAIRS = 2000
 _ROUNDING = 1e-12
 """Squared discrepancy, at most 4, that equal embeddings can have by rounding."""
@@ -180,7 +182,7 @@ class DriftWatch:
         if not np.isfinite(embedding).all():
             return None
         found = self._tracker.push(embedding)
-        if found is None or (found > 1) == self._on:
+        if found is None or (found > (_RELEASE if self._on else 1)) == self._on:
             return None
         self._on = not self._on
         return Drift("begins" if self._on else "ends", row, found)

@@ -17,7 +17,7 @@ _RANGE = (-3.0, 6.0)
 
 
 def balanced_weights(
-    scores: Floats, labels: npt.NDArray[np.bool_], *, ridge: float = 0.1
+    scores: Floats, labels: npt.NDArray[np.bool_], *, ridge: float = 0.5
 ) -> Floats:
     """Return weights (K,), none below 0, of scores (N, K) that tell labels (N,) apart best.
 

@@ -15,7 +15,7 @@ from seqcl.registry import registry
 from seqcl.rng import Rng
 from seqcl.views.injection import Injection
 
-__all__ = ["injected_copies", "widened"]
+__all__ = ["KINDS", "injected_copies", "widened"]
 
 Bools = npt.NDArray[np.bool_]
 
@@ -23,6 +23,7 @@ KINDS = (
     "spike", "level_shift", "drift", "noise_burst",
     "flat_line", "splice", "channel_dropout", "local_warp",
 )  # fmt: skip
+"""Anomalies that are injected, those with an amplitude first."""
 _STRONG = frozenset(KINDS[:4])
 """Kinds that have an amplitude."""
 _AMPLITUDES = (0.5, 4.0)
@@ -30,7 +31,8 @@ _AMPLITUDES = (0.5, 4.0)
 _CHANNELS = (0.1, 0.3, 1.0)
 """Shares of the channels that an anomaly is in, each as likely as another."""
 _DENSITY = 0.12
-_COPIES = 6
+_COPIES, _FEWEST, _ROWS = 16, 4, 50_000
+"""Copies: at most, at least, and how many rows they have together where the slice is long."""
 _TRIES = 200
 
 
@@ -43,7 +45,7 @@ def injected_copies(
     last from two rows to four windows, each octave as likely as another; spikes last one to three.
     Amplitudes are as likely in each octave. An eighth of the slice is changed.
     """
-    for number in range(_COPIES):
+    for number in range(max(_FEWEST, min(_COPIES, _ROWS // len(scaled)))):
         changed, steps = _injected(scaled[start:], window, rng.fork(number))
         labels = np.concatenate([np.zeros(start, np.bool_), steps])
         yield torch.cat([scaled[:start], changed]), labels

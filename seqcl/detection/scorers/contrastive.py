@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from seqcl.batch import Batch
 from seqcl.detection.scorers.base import Scorer
+from seqcl.detection.self_test import KINDS
 from seqcl.losses.exclusion import Exclusion
 from seqcl.losses.info_nce import info_nce
 from seqcl.registry import registry
@@ -22,10 +23,6 @@ from seqcl.views.injection import Injection
 
 __all__ = ["Contrastive"]
 
-_KINDS = (
-    "spike", "level_shift", "drift", "noise_burst",
-    "flat_line", "splice", "channel_dropout", "local_warp",
-)  # fmt: skip
 _CHANNEL_SHARE = 0.3
 """Of the channels, those that an injected anomaly is in."""
 _EACH = 12
@@ -197,11 +194,11 @@ class Contrastive(Scorer):
 
     def _loss(self, windows: _Windows, rng: Rng) -> Tensor:
         """Draw a batch and return its loss."""
-        count, near = _EACH * len(_KINDS), max(2, self.rows // 8)
+        count, near = _EACH * len(KINDS), max(2, self.rows // 8)
         place, start, recording = windows.draw(count, near, rng)
         later = torch.from_numpy(rng.host.integers(1, near + 1, count))
         anchors, positives = windows.at(place), windows.at(place + later)
-        changed = list(_injected(anchors, rng)) if self.inject else []
+        changed = list(_broken(anchors, rng)) if self.inject else []
         features, logits = self.encoder(self._seen(torch.cat([anchors, positives, *changed])))
         a, p, *negatives = self.encoder.head(features).split(count)
         if self.objective == "triplet":
@@ -227,9 +224,9 @@ class Contrastive(Scorer):
         return dict(self.encoder.state_dict())
 
 
-def _injected(windows: Tensor, rng: Rng) -> Iterator[Tensor]:
+def _broken(windows: Tensor, rng: Rng) -> Iterator[Tensor]:
     """Yield windows with an anomaly, as many of each kind."""
-    for number, (kind, part) in enumerate(zip(_KINDS, torch.split(windows, _EACH), strict=True)):
+    for number, (kind, part) in enumerate(zip(KINDS, torch.split(windows, _EACH), strict=True)):
         options: dict[str, Any] = {"channel_share": _CHANNEL_SHARE, "floor": 1.0}
         injection: Injection = registry("augmentations")[kind](**options)
         batch = Batch(part.contiguous(), torch.arange(len(part)))
