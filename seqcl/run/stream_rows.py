@@ -37,16 +37,26 @@ class StreamRow:
 
 
 def read_batches(
-    source: BinaryIO, run: Run, options: DataOptions, note: Callable[[str], None]
+    source: BinaryIO,
+    run: Run,
+    options: DataOptions,
+    note: Callable[[str], None],
+    wait: Callable[[BinaryIO], bool],
 ) -> Iterator[list[StreamRow]]:
-    """Yield rows as they come: those of a backlog together, a single one at once."""
+    """Yield rows as they come: those of a backlog together, a single one at once.
+
+    `wait` returns once there is something to read; false where the stream is to be left. Whole
+    lines that were read by then are still yielded.
+    """
     if options.sensor is not None:
         raise UsageError(
             "--stream: rows in long form (data.sensor) are not read live; write a row with a "
             "column for each sensor"
         )
-    lines = _Lines(source)
+    lines = _Lines(source, wait)
     header = lines.next()
+    if header is None and lines.left:
+        return
     if header is None:
         raise DataError("standard input: is empty; the first line names the columns")
     delimiter = options.delimiter or max(",;\t|", key=header.count)
@@ -100,10 +110,12 @@ def _is_number(text: str) -> bool:
 class _Lines:
     """Lines of a stream, and whether another one is there already."""
 
-    def __init__(self, source: BinaryIO) -> None:
+    def __init__(self, source: BinaryIO, wait: Callable[[BinaryIO], bool]) -> None:
         self._source = source
+        self._wait = wait
         self._buffer = b""
         self._ended = False
+        self.left = False
 
     def next(self) -> str | None:
         """Return the next line without its end; None where the stream has ended."""
@@ -111,7 +123,7 @@ class _Lines:
             self._fill()
         line, mark, rest = self._buffer.partition(b"\n")
         self._buffer = rest
-        if not mark and not line:
+        if not mark and (not line or self.left):
             return None
         text = line[:_LONGEST_LINE].decode("utf-8", "replace").rstrip("\r")
         return text if mark or not text.strip() else text + "\x00"
@@ -123,6 +135,9 @@ class _Lines:
         return b"\n" in self._buffer or (self._ended and bool(self._buffer))
 
     def _fill(self) -> None:
+        if not self._wait(self._source):
+            self._ended = self.left = True
+            return
         data = self._source.read1(1 << 16)  # type: ignore[attr-defined]
         self._ended = not data
         kept = self._buffer if b"\n" in self._buffer else self._buffer[:_LONGEST_LINE]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO, TextIO
@@ -66,7 +68,7 @@ def stream_lines(
     ``"event"`` lines between: incidents that open and close, sensors missing or stuck, gaps in
     time, rows that are no rows, late or double ones (left out). With `state` the stream goes on
     where it stopped, in the middle of an interval too; its state is written every minute and at
-    the end, which SIGINT and SIGTERM bring about too.
+    the end, which SIGINT and SIGTERM bring about too, once the rows that were read are scored.
     """
     detector = load_detector(run)
     rate = run.manifest["rate_hz"]
@@ -78,38 +80,51 @@ def stream_lines(
     if state is not None and state.exists():
         writer.restore(_read_state(state))
     saved = time.monotonic()
-    with threads(cpu_threads), _ended_by_signals():
+    with threads(cpu_threads), _ended_by_signals() as wait:
         try:
-            for rows in read_batches(source, run, data, writer.note):
+            for rows in read_batches(source, run, data, writer.note, wait):
                 writer.take(rows)
                 if state is not None and time.monotonic() - saved > _SAVED_EVERY_S:
                     atomic_write(state, json.dumps(writer.state()))
                     saved = time.monotonic()
-        except KeyboardInterrupt:
-            pass  # the usual end of a stream that has none
         finally:
-            if state is not None:
-                atomic_write(state, json.dumps(writer.state()))
-            else:
+            if state is None:
                 writer.finish()
+            elif writer.whole:
+                atomic_write(state, json.dumps(writer.state()))
     return writer.summary()
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM end the stream as SIGINT does; outside the main thread nothing is caught."""
+def _ended_by_signals() -> Iterator[Callable[[BinaryIO], bool]]:
+    """Give a wait for input that SIGINT and SIGTERM end; what runs meanwhile goes on.
+
+    The wait returns false after a signal. Outside the main thread none is caught.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda source: True
         return
+    stopped, stop = os.pipe()
+    os.set_blocking(stop, False)
 
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    def handle(signum: int, frame: FrameType | None) -> None:
+        with suppress(BlockingIOError):
+            os.write(stop, b"x")
 
-    before = signal.signal(signal.SIGTERM, stop)
+    def wait(source: BinaryIO) -> bool:
+        try:
+            return stopped not in select.select([source, stopped], [], [])[0]
+        except (OSError, ValueError):  # a buffer in memory is always ready
+            return not select.select([stopped], [], [], 0)[0]
+
+    before = {one: signal.signal(one, handle) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield wait
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        os.close(stop)
+        os.close(stopped)
 
 
 class _Writer:
@@ -123,10 +138,13 @@ class _Writer:
         self.counts = {"rows": 0, "incidents": 0, "left_out": 0, "gaps": 0}
         self.latencies: deque[float] = deque(maxlen=_KEPT)
         self.times: deque[tuple[int, int]] = deque(maxlen=_TIMES)
+        self.whole = True
+        """Whether no row is half scored, so that the state is one to go on from."""
 
     def take(self, rows: list[StreamRow]) -> None:
         """Score the rows that are rows and write what they did."""
         begun = time.perf_counter()
+        self.whole = False
         kept = [row for row in rows if self._accepted(row)]
         if kept:
             values = np.stack([row.values for row in kept if row.values is not None])
@@ -136,6 +154,7 @@ class _Writer:
             else:
                 self._score(*self.grid.push(values, np.array(stamps, np.int64)))
             self.latencies.extend([(time.perf_counter() - begun)] * len(kept))
+        self.whole = True
         self.out.flush()
 
     def _score(self, values: npt.NDArray[np.float32], stamps: Sequence[int | None]) -> None:
@@ -144,7 +163,9 @@ class _Writer:
             return
         first = self.live.rows
         self.times.extend((first + i, stamp) for i, stamp in enumerate(stamps) if stamp is not None)
-        for result, stamp in zip(self.live.push(values), stamps, strict=True):
+        results = self.live.push(values)
+        self.whole = True
+        for result, stamp in zip(results, stamps, strict=True):
             self._told(result, stamp)
 
     def finish(self) -> None:
