@@ -15,6 +15,7 @@ import pyarrow as pa
 from seqcl.data.channels import match_channels
 from seqcl.data.options import DataOptions
 from seqcl.errors import DataError, UsageError
+from seqcl.modalities.sequence.dialect import is_missing, is_number
 from seqcl.modalities.sequence.tablefile import TIME_NAMES
 from seqcl.modalities.sequence.timestamps import Clock
 from seqcl.run.folder import Run
@@ -34,6 +35,8 @@ class StreamRow:
     values: npt.NDArray[np.float32] | None
     time: int | None = None
     fault: str = ""
+    infinite: tuple[int, ...] = ()
+    """Places of channels that were beyond all numbers (float32), and are taken as missing."""
 
 
 def read_batches(
@@ -94,17 +97,20 @@ def _names_of(first: list[str], run: Run) -> list[str]:
         return first
     values = first[len(first) - len(run.channels) :]
     timed = len(first) == len(run.channels) + 1
-    if not (timed or len(first) == len(run.channels)) or not all(map(_is_number, values)):
+    if not (timed or len(first) == len(run.channels)) or not all(
+        is_missing(value) or is_number(value) for value in values
+    ):
         return first
     return [*([TIME_NAMES[0]] if timed else []), *run.channels]
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text or "nan")
-    except ValueError:
-        return False
-    return True
+def _number(cell: str) -> float:
+    """Return the number of a cell, NaN where it says that there is none, as in files."""
+    if is_missing(cell):
+        return np.nan
+    if not is_number(cell):
+        raise ValueError(f"could not convert string to float: {cell[:40]!r}")
+    return float(cell)
 
 
 class _Lines:
@@ -184,11 +190,11 @@ class _Parser:
             except ValueError:
                 return StreamRow(None, fault=f"its time is {fields[self.time][:40]!r}")
         try:
-            values = [
-                float(fields[place]) if fields[place].strip() else np.nan for place in self.places
-            ]
+            values = [_number(fields[place]) for place in self.places]
         except ValueError as error:
-            return StreamRow(None, stamp, f"{str(error)[:80]}")
-        row = np.array(values, np.float32)
-        row[~np.isfinite(row)] = np.nan
-        return StreamRow(row, stamp)
+            return StreamRow(None, stamp, str(error))
+        with np.errstate(over="ignore"):
+            row = np.array(values).astype(np.float32)
+        infinite = np.flatnonzero(np.isinf(row))
+        row[infinite] = np.nan
+        return StreamRow(row, stamp, infinite=tuple(infinite.tolist()))

@@ -9,11 +9,12 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from operator import index
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ from seqcl.detection.explain import Explanation
 from seqcl.detection.incidents import Change
 from seqcl.detection.live import Live, Result
 from seqcl.detection.rates import rows_per_day
-from seqcl.errors import ArtefactError
+from seqcl.errors import ArtefactError, UsageError
 from seqcl.files import atomic_write
 from seqcl.modalities.sequence.timestamps import GAP_STEPS
 from seqcl.run.build import threads
@@ -37,6 +38,7 @@ from seqcl.run.detecting import (
     time_text,
 )
 from seqcl.run.detector_run import load_detector
+from seqcl.run.embedding import check_output
 from seqcl.run.folder import Run
 from seqcl.run.stream_grid import StreamGrid
 from seqcl.run.stream_rows import StreamRow, read_batches
@@ -47,6 +49,8 @@ _KEPT = 100_000
 """Latencies that percentiles are taken from."""
 _TIMES = 10_000
 """Rows whose time is remembered, for the incident that is open."""
+_LATE = 5
+"""Late rows in a row, in the order of time, after which the clock is taken to be theirs."""
 _SAVED_EVERY_S = 60.0
 """How often the state is written, beside at the end."""
 
@@ -70,6 +74,7 @@ def stream_lines(
     where it stopped, in the middle of an interval too; its state is written every minute and at
     the end, which SIGINT and SIGTERM bring about too, once the rows that were read are scored.
     """
+    check_output("--state", state)
     detector = load_detector(run)
     rate = run.manifest["rate_hz"]
     rules = rules_for(detector.calibrations["trailing"], options, rows_per_day(rate_hz=rate))
@@ -79,19 +84,27 @@ def stream_lines(
     writer = _Writer(run, live, out, grid)
     if state is not None and state.exists():
         writer.restore(_read_state(state))
+    if state is not None:
+        try:
+            writer.save(state)
+        except OSError as error:
+            raise UsageError(f"--state {state}: cannot be written ({error.strerror})") from None
     saved = time.monotonic()
     with threads(cpu_threads), _ended_by_signals() as wait:
         try:
             for rows in read_batches(source, run, data, writer.note, wait):
                 writer.take(rows)
                 if state is not None and time.monotonic() - saved > _SAVED_EVERY_S:
-                    atomic_write(state, json.dumps(writer.state()))
+                    try:
+                        writer.save(state)
+                    except OSError as error:
+                        writer.note(f"--state {state}: is not written ({error.strerror})")
                     saved = time.monotonic()
         finally:
             if state is None:
                 writer.finish()
             elif writer.whole:
-                atomic_write(state, json.dumps(writer.state()))
+                writer.save(state)
     return writer.summary()
 
 
@@ -135,6 +148,7 @@ class _Writer:
         rate = run.manifest["rate_hz"]
         self.step = None if rate is None else 1e9 / rate
         self.last_time: int | None = None
+        self.late: list[int] = []
         self.counts = {"rows": 0, "incidents": 0, "left_out": 0, "gaps": 0}
         self.latencies: deque[float] = deque(maxlen=_KEPT)
         self.times: deque[tuple[int, int]] = deque(maxlen=_TIMES)
@@ -192,6 +206,10 @@ class _Writer:
             text += f"; latency {p50:.1f} ms (median), {p99:.1f} ms (99 %)"
         return text
 
+    def save(self, path: Path) -> None:
+        """Write the state."""
+        atomic_write(path, json.dumps(self.state()))
+
     def state(self) -> dict[str, object]:
         """Return all that is remembered, as plain values."""
         return {
@@ -202,17 +220,22 @@ class _Writer:
             "grid": None if self.grid is None else self.grid.state(),
         }
 
-    def restore(self, state: dict[str, object]) -> None:
-        """Go on from `state`; raises ArtefactError where another run wrote it."""
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`; raises ArtefactError where it is none, or another run wrote it."""
         if state.get("run") != self.run.manifest["files"]:
             raise ArtefactError("--state: was written with another run; start without it")
         if self.grid is not None:
             self.grid.restore(state.get("grid"))
         elif state.get("grid") is not None:
             raise ArtefactError("--state: was written with data.every; start without it")
-        self.live.restore(state["live"])  # type: ignore[arg-type]
-        self.last_time = state["last_time"]  # type: ignore[assignment]
-        self.times.extend((int(a), int(b)) for a, b in state["times"])  # type: ignore[attr-defined]
+        try:
+            last = state["last_time"]
+            times = [(index(row), index(time)) for row, time in state["times"]]
+            self.last_time = None if last is None else index(last)
+            self.live.restore(state["live"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(f"--state: is no state ({error!r}); start without it") from error
+        self.times.extend(times)
 
     def _accepted(self, row: StreamRow) -> bool:
         """Tell whether a row is one, and write an event where it is not, or after a gap."""
@@ -223,6 +246,10 @@ class _Writer:
                 apart, step = self.grid.apart(self.last_time, row.time), self.grid.every_ns
             if apart < 0:
                 fault = "it is late"
+                if self.late and row.time < self.late[-1]:
+                    self.late = []
+                if row.time not in self.late:
+                    self.late.append(row.time)
             elif apart == 0 and self.grid is None:
                 fault = "its time stamp is that of the last row"
             elif step is not None and apart > GAP_STEPS * step:
@@ -231,9 +258,22 @@ class _Writer:
         if fault:
             self.counts["left_out"] += 1
             self._line({"event": "left_out", "row": self.live.rows, "reason": fault})
+            if len(self.late) >= _LATE:
+                self._follow_clock()
             return False
-        self.last_time = row.time
+        self.last_time, self.late = row.time, []
+        if row.infinite:
+            names = [self.run.channels[place] for place in row.infinite]
+            self._line({"event": "infinite", "row": self.live.rows, "channels": names})
         return True
+
+    def _follow_clock(self) -> None:
+        """Go on from the last of the late rows."""
+        line: dict[str, object] = {"event": "clock", "row": self.live.rows}
+        if self.last_time is not None:
+            line["from"] = time_text(self.last_time)
+        self._line({**line, "to": time_text(self.late[-1])})
+        self.last_time, self.late = self.late[-1], []
 
     def _told(self, result: Result, stamp: int | None) -> None:
         self.counts["rows"] += 1
@@ -269,9 +309,11 @@ class _Writer:
         self.out.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _read_state(path: Path) -> dict[str, object]:
+def _read_state(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtefactError(f"--state {path}: is no state ({error}); start without it") from None
-    return dict(found)
+    if not isinstance(found, dict):
+        raise ArtefactError(f"--state {path}: is no state (no object); start without it")
+    return found

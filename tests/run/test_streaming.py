@@ -16,6 +16,7 @@ import pytest
 from seqcl.detection.detector import Detector
 from seqcl.detection.live import Live
 from seqcl.detection.series import Series
+from seqcl.errors import ArtefactError, UsageError
 from seqcl.registry import Spec
 from seqcl.run import streaming
 from seqcl.run.detecting import RuleOptions
@@ -107,3 +108,117 @@ def test_a_fault_in_the_middle_of_a_batch_leaves_the_last_whole_state(
         with pytest.raises(ZeroDivisionError):
             streamed(run, rows[30:], state)
     assert json.loads(state.read_text()) == json.loads(before)
+
+
+def moved(row: str, stamp: str) -> str:
+    return f"{stamp},{row.split(',', 1)[1]}"
+
+
+@pytest.mark.parametrize("every", [None, "1min"])
+def test_one_stamp_in_the_future_costs_a_few_rows(
+    run: Any, tmp_path: Path, every: str | None
+) -> None:
+    rows, state = lines_of(60), tmp_path / "state.json"
+    rows[30] = moved(rows[30], "2099-01-01T00:00:00")
+    found = streamed(run, rows[:33], state, every)
+    found += streamed(run, rows[33:45], state, every)
+    assert [one["reason"] for one in events(found, "left_out")] == ["it is late"] * 7
+    (clock,) = events(found, "clock")
+    assert (clock["from"], clock["to"]) == ("2099-01-01T00:00:00", "2024-01-01T00:37:00")
+    times = [one["time"] for one in found if "event" not in one]
+    assert times[-2:] == (
+        ["2024-01-01T00:43:00", "2024-01-01T00:44:00"] if every is None
+        else ["2024-01-01T00:42:00", "2024-01-01T00:43:00"]
+    )  # fmt: skip
+
+
+def test_a_clock_that_is_set_back_is_followed(run: Any) -> None:
+    rows = lines_of(30, start="2024-01-01T05:00:00")
+    rows += lines_of(30, first=30, start="2024-01-01T04:00:00")
+    found = streamed(run, rows)
+    assert len(events(found, "left_out")) == 5
+    assert len(events(found, "clock")) == 1
+    assert len([one for one in found if "event" not in one]) == 55
+
+
+def test_late_rows_in_no_order_move_no_clock(run: Any) -> None:
+    rows = lines_of(30)
+    found = streamed(run, [*rows, *reversed(rows[:20])])
+    assert len(events(found, "left_out")) == 20
+    assert events(found, "clock") == []
+
+
+DAMAGES: list[Any] = [
+    lambda state: [1],
+    lambda state: None,
+    lambda state: 3,
+    lambda state: "x",
+    lambda state: {"run": state["run"]},
+    *[lambda state, key=key: {k: v for k, v in state.items() if k != key}
+      for key in ("live", "times", "last_time")],
+    lambda state: {**state, "live": 3},
+    lambda state: {**state, "live": [1]},
+    lambda state: {**state, "last_time": "noon"},
+    lambda state: {**state, "times": [1, 2]},
+    lambda state: {**state, "grid": 3},
+    *[lambda state, change=change: {**state, "live": {**state["live"], **change}}
+      for change in (
+          {"health": {"last": [1.0, 1.0], "missing": [0], "stuck": [1, 1]}},
+          {"health": None}, {"incident": [1]}, {"rows": 3}, {"rows": "x"}, {"held": [1.0]},
+          {"held": 3}, {"peak": [1.0]}, {"context": "x"},
+      )],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_is_refused_in_one_line(run: Any, tmp_path: Path, damage: Any) -> None:
+    rows, state = lines_of(30), tmp_path / "state.json"
+    streamed(run, rows[:20], state)
+    state.write_text(json.dumps(damage(json.loads(state.read_text()))))
+    with pytest.raises(ArtefactError, match="start without it") as caught:
+        streamed(run, rows[20:], state)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_state_that_cannot_be_written_is_told_before_a_row_is_read(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="there is no folder"):
+        streamed(run, lines_of(3), tmp_path / "none" / "state.json")
+
+    def full(path: Path, data: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(streaming, "atomic_write", full)
+    with pytest.raises(UsageError, match=r"cannot be written \(No space left on device\)"):
+        streamed(run, lines_of(3), tmp_path / "state.json")
+
+
+def test_a_save_that_fails_in_between_is_a_note(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = streaming.atomic_write, []
+
+    def full(path: Path, data: str) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(streaming, "atomic_write", full)
+    monkeypatch.setattr(streaming, "_SAVED_EVERY_S", -1.0)
+    found = streamed(run, lines_of(30), tmp_path / "state.json")
+    (failed,) = events(found, "note")
+    assert failed["text"].endswith(": is not written (No space left on device)")
+    assert json.loads((tmp_path / "state.json").read_text())["live"]["rows"] == 30
+
+
+@pytest.mark.filterwarnings("error")
+def test_cells_are_missing_and_numbers_as_in_files(run: Any) -> None:
+    rows = lines_of(12)
+    cells = ["NA", "null", "NULL", "nan", " NaN ", "", "inf", "-1e39", "1_000", "n/a"]
+    rows[:10] = [f"{row.rsplit(',', 1)[0]},{cell}" for row, cell in zip(rows, cells, strict=False)]
+    found = streamed(run, rows)
+    assert len([one for one in found if "event" not in one]) == 10
+    assert [one["reason"][-7:] for one in events(found, "left_out")] == ["'1_000'", ": 'n/a'"]
+    assert [one["channels"] for one in events(found, "infinite")] == [["heat"], ["heat"]]
