@@ -107,6 +107,7 @@ class Health:
         """Go on from `state`; raises ValueError where it is that of other channels."""
         last = np.array([np.nan if v is None else v for v in state["last"]], np.float32)
         runs = {kind: np.array(state[kind], np.int64) for kind in self._runs}
-        if any(array.shape != self._last.shape for array in (last, *runs.values())):
+        shapes = {last.shape, *(array.shape for array in runs.values())}
+        if shapes != {self._last.shape}:
             raise ValueError(f"health is not that of {len(self._last)} channels")
         self._last, self._runs = last, runs
