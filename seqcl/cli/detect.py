@@ -135,8 +135,16 @@ def _told(one: Any, run: Any) -> list[str]:
 def _stream(run: Any, rules: Any, given: dict[str, Any]) -> int:
     import sys
 
+    from seqcl.run.embedding import check_output
     from seqcl.run.streaming import stream_lines
 
+    for name in ("incidents", "report", "picture"):
+        if given[name] is not None:
+            raise click.UsageError(
+                f"--{name} does not go with --stream, whose incidents are among its lines (--out); "
+                "leave it out"
+            )
+    check_output("--out", given["out"])
     out = sys.stdout if given["out"] is None else given["out"].open("a", encoding="utf-8")
     try:
         summary = stream_lines(

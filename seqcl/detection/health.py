@@ -30,14 +30,19 @@ class Fault:
 
 
 def longest_runs(parts: Sequence[Floats]) -> tuple[Ints, Ints]:
-    """Return the longest run of missing and of equal values (C,) in recordings (T, C)."""
+    """Return the longest run of missing and of equal values (C,) in recordings (T, C).
+
+    Equal are values that follow each other once missing ones are left out.
+    """
     missing = np.zeros(parts[0].shape[1], np.int64)
     equal = np.ones(parts[0].shape[1], np.int64)
     for part in parts:
         gaps = np.isnan(part)
         missing = np.maximum(missing, _longest(gaps))
-        same = (part[1:] == part[:-1]) & ~gaps[1:]
-        equal = np.maximum(equal, 1 + _longest(same))
+        for channel, present in enumerate(~gaps.T):
+            values = part[present, channel]
+            same = values[1:] == values[:-1]
+            equal[channel] = max(equal[channel], 1 + int(_longest(same[:, None])[0]))
     return missing, equal
 
 
@@ -99,7 +104,10 @@ class Health:
         return {"last": last, **{kind: runs.tolist() for kind, runs in self._runs.items()}}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
-        self._last = np.array([np.nan if v is None else v for v in state["last"]], np.float32)
-        for kind in self._runs:
-            self._runs[kind] = np.array(state[kind], np.int64)
+        """Go on from `state`; raises ValueError where it is that of other channels."""
+        last = np.array([np.nan if v is None else v for v in state["last"]], np.float32)
+        runs = {kind: np.array(state[kind], np.int64) for kind in self._runs}
+        shapes = {last.shape, *(array.shape for array in runs.values())}
+        if shapes != {self._last.shape}:
+            raise ValueError(f"health is not that of {len(self._last)} channels")
+        self._last, self._runs = last, runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -121,12 +122,19 @@ class Live:
             context = torch.tensor(state["context"], dtype=torch.float32).reshape(-1, channels)
             held = None if state["held"] is None else np.array(state["held"], np.float32)
             peak = None if state["peak"] is None else torch.tensor(state["peak"])
-            rows = int(state["rows"])
+            rows = index(state["rows"])
+            last = state["incident"]["row"]
+            if rows < 0 or (last is not None and index(last) >= rows):
+                raise ValueError(f"row {last} of {rows}")
+            if held is not None and held.shape != (channels,):
+                raise ValueError(f"{held.shape} values and {channels} channels")
+            if peak is not None and (peak.dim() != 2 or peak.shape[1] != channels):
+                raise ValueError(f"peak of {tuple(peak.shape)} and {channels} channels")
             self.tracker.restore(state["incident"])
             self.health.restore(state["health"])
             if self.drift:
                 self.drift.restore(state["drift"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ArtefactError(
                 f"state of the stream: does not fit this run ({error}); start without it"
             ) from error

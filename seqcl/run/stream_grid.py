@@ -36,11 +36,14 @@ class StreamGrid:
     def push(
         self, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.float32], list[int]]:
-        """Take rows (n, C); return the values and starts of the intervals that they close."""
+        """Take rows (n, C); return the values and starts of the intervals that they close.
+
+        A time before that of the row before closes the open interval too, as a long silence does.
+        """
         last = self._grid.open_start
         before = int(times[0]) if last is None else last
         steps = np.diff(times // self.every_ns, prepend=before // self.every_ns)
-        cuts = np.flatnonzero(steps > _LONGEST)
+        cuts = np.flatnonzero((steps > _LONGEST) | (steps < 0))
         found: list[npt.NDArray[Any]] = []
         for part, stamps in zip(np.split(values, cuts), np.split(times, cuts), strict=True):
             if found:
@@ -71,7 +74,7 @@ class StreamGrid:
         """Go on from `state`; raises ArtefactError where it is that of another grid."""
         try:
             self._grid.restore(state)  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ArtefactError(
                 f"--state: was written with another data.every ({error}); start without it"
             ) from error

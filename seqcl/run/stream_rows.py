@@ -15,6 +15,7 @@ import pyarrow as pa
 from seqcl.data.channels import match_channels
 from seqcl.data.options import DataOptions
 from seqcl.errors import DataError, UsageError
+from seqcl.modalities.sequence.dialect import is_missing, is_number
 from seqcl.modalities.sequence.tablefile import TIME_NAMES
 from seqcl.modalities.sequence.timestamps import Clock
 from seqcl.run.folder import Run
@@ -34,19 +35,31 @@ class StreamRow:
     values: npt.NDArray[np.float32] | None
     time: int | None = None
     fault: str = ""
+    infinite: tuple[int, ...] = ()
+    """Places of channels that were beyond all numbers (float32), and are taken as missing."""
 
 
 def read_batches(
-    source: BinaryIO, run: Run, options: DataOptions, note: Callable[[str], None]
+    source: BinaryIO,
+    run: Run,
+    options: DataOptions,
+    note: Callable[[str], None],
+    wait: Callable[[BinaryIO], bool],
 ) -> Iterator[list[StreamRow]]:
-    """Yield rows as they come: those of a backlog together, a single one at once."""
+    """Yield rows as they come: those of a backlog together, a single one at once.
+
+    `wait` returns once there is something to read; false where the stream is to be left. Whole
+    lines that were read by then are still yielded.
+    """
     if options.sensor is not None:
         raise UsageError(
             "--stream: rows in long form (data.sensor) are not read live; write a row with a "
             "column for each sensor"
         )
-    lines = _Lines(source)
+    lines = _Lines(source, wait)
     header = lines.next()
+    if header is None and lines.left:
+        return
     if header is None:
         raise DataError("standard input: is empty; the first line names the columns")
     delimiter = options.delimiter or max(",;\t|", key=header.count)
@@ -84,26 +97,31 @@ def _names_of(first: list[str], run: Run) -> list[str]:
         return first
     values = first[len(first) - len(run.channels) :]
     timed = len(first) == len(run.channels) + 1
-    if not (timed or len(first) == len(run.channels)) or not all(map(_is_number, values)):
+    if not (timed or len(first) == len(run.channels)) or not all(
+        is_missing(value) or is_number(value) for value in values
+    ):
         return first
     return [*([TIME_NAMES[0]] if timed else []), *run.channels]
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text or "nan")
-    except ValueError:
-        return False
-    return True
+def _number(cell: str) -> float:
+    """Return the number of a cell, NaN where it says that there is none, as in files."""
+    if is_missing(cell):
+        return np.nan
+    if not is_number(cell):
+        raise ValueError(f"could not convert string to float: {cell[:40]!r}")
+    return float(cell)
 
 
 class _Lines:
     """Lines of a stream, and whether another one is there already."""
 
-    def __init__(self, source: BinaryIO) -> None:
+    def __init__(self, source: BinaryIO, wait: Callable[[BinaryIO], bool]) -> None:
         self._source = source
+        self._wait = wait
         self._buffer = b""
         self._ended = False
+        self.left = False
 
     def next(self) -> str | None:
         """Return the next line without its end; None where the stream has ended."""
@@ -111,7 +129,7 @@ class _Lines:
             self._fill()
         line, mark, rest = self._buffer.partition(b"\n")
         self._buffer = rest
-        if not mark and not line:
+        if not mark and (not line or self.left):
             return None
         text = line[:_LONGEST_LINE].decode("utf-8", "replace").rstrip("\r")
         return text if mark or not text.strip() else text + "\x00"
@@ -123,6 +141,9 @@ class _Lines:
         return b"\n" in self._buffer or (self._ended and bool(self._buffer))
 
     def _fill(self) -> None:
+        if not self._wait(self._source):
+            self._ended = self.left = True
+            return
         data = self._source.read1(1 << 16)  # type: ignore[attr-defined]
         self._ended = not data
         kept = self._buffer if b"\n" in self._buffer else self._buffer[:_LONGEST_LINE]
@@ -169,11 +190,11 @@ class _Parser:
             except ValueError:
                 return StreamRow(None, fault=f"its time is {fields[self.time][:40]!r}")
         try:
-            values = [
-                float(fields[place]) if fields[place].strip() else np.nan for place in self.places
-            ]
+            values = [_number(fields[place]) for place in self.places]
         except ValueError as error:
-            return StreamRow(None, stamp, f"{str(error)[:80]}")
-        row = np.array(values, np.float32)
-        row[~np.isfinite(row)] = np.nan
-        return StreamRow(row, stamp)
+            return StreamRow(None, stamp, str(error))
+        with np.errstate(over="ignore"):
+            row = np.array(values).astype(np.float32)
+        infinite = np.flatnonzero(np.isinf(row))
+        row[infinite] = np.nan
+        return StreamRow(row, stamp, infinite=tuple(infinite.tolist()))

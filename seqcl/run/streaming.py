@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from operator import index
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +25,7 @@ from seqcl.detection.explain import Explanation
 from seqcl.detection.incidents import Change
 from seqcl.detection.live import Live, Result
 from seqcl.detection.rates import rows_per_day
-from seqcl.errors import ArtefactError
+from seqcl.errors import ArtefactError, UsageError
 from seqcl.files import atomic_write
 from seqcl.modalities.sequence.timestamps import GAP_STEPS
 from seqcl.run.build import threads
@@ -35,6 +38,7 @@ from seqcl.run.detecting import (
     time_text,
 )
 from seqcl.run.detector_run import load_detector
+from seqcl.run.embedding import check_output
 from seqcl.run.folder import Run
 from seqcl.run.stream_grid import StreamGrid
 from seqcl.run.stream_rows import StreamRow, read_batches
@@ -45,6 +49,8 @@ _KEPT = 100_000
 """Latencies that percentiles are taken from."""
 _TIMES = 10_000
 """Rows whose time is remembered, for the incident that is open."""
+_LATE = 5
+"""Late rows in a row, in the order of time, after which the clock is taken to be theirs."""
 _SAVED_EVERY_S = 60.0
 """How often the state is written, beside at the end."""
 
@@ -66,8 +72,9 @@ def stream_lines(
     ``"event"`` lines between: incidents that open and close, sensors missing or stuck, gaps in
     time, rows that are no rows, late or double ones (left out). With `state` the stream goes on
     where it stopped, in the middle of an interval too; its state is written every minute and at
-    the end, which SIGINT and SIGTERM bring about too.
+    the end, which SIGINT and SIGTERM bring about too, once the rows that were read are scored.
     """
+    check_output("--state", state)
     detector = load_detector(run)
     rate = run.manifest["rate_hz"]
     rules = rules_for(detector.calibrations["trailing"], options, rows_per_day(rate_hz=rate))
@@ -77,39 +84,60 @@ def stream_lines(
     writer = _Writer(run, live, out, grid)
     if state is not None and state.exists():
         writer.restore(_read_state(state))
-    saved = time.monotonic()
-    with threads(cpu_threads), _ended_by_signals():
+    if state is not None:
         try:
-            for rows in read_batches(source, run, data, writer.note):
+            writer.save(state)
+        except OSError as error:
+            raise UsageError(f"--state {state}: cannot be written ({error.strerror})") from None
+    saved = time.monotonic()
+    with threads(cpu_threads), _ended_by_signals() as wait:
+        try:
+            for rows in read_batches(source, run, data, writer.note, wait):
                 writer.take(rows)
                 if state is not None and time.monotonic() - saved > _SAVED_EVERY_S:
-                    atomic_write(state, json.dumps(writer.state()))
+                    try:
+                        writer.save(state)
+                    except OSError as error:
+                        writer.note(f"--state {state}: is not written ({error.strerror})")
                     saved = time.monotonic()
-        except KeyboardInterrupt:
-            pass  # the usual end of a stream that has none
         finally:
-            if state is not None:
-                atomic_write(state, json.dumps(writer.state()))
-            else:
+            if state is None:
                 writer.finish()
+            elif writer.whole:
+                writer.save(state)
     return writer.summary()
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM end the stream as SIGINT does; outside the main thread nothing is caught."""
+def _ended_by_signals() -> Iterator[Callable[[BinaryIO], bool]]:
+    """Give a wait for input that SIGINT and SIGTERM end; what runs meanwhile goes on.
+
+    The wait returns false after a signal. Outside the main thread none is caught.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda source: True
         return
+    stopped, stop = os.pipe()
+    os.set_blocking(stop, False)
 
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    def handle(signum: int, frame: FrameType | None) -> None:
+        with suppress(BlockingIOError):
+            os.write(stop, b"x")
 
-    before = signal.signal(signal.SIGTERM, stop)
+    def wait(source: BinaryIO) -> bool:
+        try:
+            return stopped not in select.select([source, stopped], [], [])[0]
+        except (OSError, ValueError):  # a buffer in memory is always ready
+            return not select.select([stopped], [], [], 0)[0]
+
+    before = {one: signal.signal(one, handle) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield wait
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        os.close(stop)
+        os.close(stopped)
 
 
 class _Writer:
@@ -120,13 +148,17 @@ class _Writer:
         rate = run.manifest["rate_hz"]
         self.step = None if rate is None else 1e9 / rate
         self.last_time: int | None = None
+        self.late: list[int] = []
         self.counts = {"rows": 0, "incidents": 0, "left_out": 0, "gaps": 0}
         self.latencies: deque[float] = deque(maxlen=_KEPT)
         self.times: deque[tuple[int, int]] = deque(maxlen=_TIMES)
+        self.whole = True
+        """Whether no row is half scored, so that the state is one to go on from."""
 
     def take(self, rows: list[StreamRow]) -> None:
         """Score the rows that are rows and write what they did."""
         begun = time.perf_counter()
+        self.whole = False
         kept = [row for row in rows if self._accepted(row)]
         if kept:
             values = np.stack([row.values for row in kept if row.values is not None])
@@ -136,6 +168,7 @@ class _Writer:
             else:
                 self._score(*self.grid.push(values, np.array(stamps, np.int64)))
             self.latencies.extend([(time.perf_counter() - begun)] * len(kept))
+        self.whole = True
         self.out.flush()
 
     def _score(self, values: npt.NDArray[np.float32], stamps: Sequence[int | None]) -> None:
@@ -144,7 +177,9 @@ class _Writer:
             return
         first = self.live.rows
         self.times.extend((first + i, stamp) for i, stamp in enumerate(stamps) if stamp is not None)
-        for result, stamp in zip(self.live.push(values), stamps, strict=True):
+        results = self.live.push(values)
+        self.whole = True
+        for result, stamp in zip(results, stamps, strict=True):
             self._told(result, stamp)
 
     def finish(self) -> None:
@@ -171,6 +206,10 @@ class _Writer:
             text += f"; latency {p50:.1f} ms (median), {p99:.1f} ms (99 %)"
         return text
 
+    def save(self, path: Path) -> None:
+        """Write the state."""
+        atomic_write(path, json.dumps(self.state()))
+
     def state(self) -> dict[str, object]:
         """Return all that is remembered, as plain values."""
         return {
@@ -181,17 +220,22 @@ class _Writer:
             "grid": None if self.grid is None else self.grid.state(),
         }
 
-    def restore(self, state: dict[str, object]) -> None:
-        """Go on from `state`; raises ArtefactError where another run wrote it."""
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`; raises ArtefactError where it is none, or another run wrote it."""
         if state.get("run") != self.run.manifest["files"]:
             raise ArtefactError("--state: was written with another run; start without it")
         if self.grid is not None:
             self.grid.restore(state.get("grid"))
         elif state.get("grid") is not None:
             raise ArtefactError("--state: was written with data.every; start without it")
-        self.live.restore(state["live"])  # type: ignore[arg-type]
-        self.last_time = state["last_time"]  # type: ignore[assignment]
-        self.times.extend((int(a), int(b)) for a, b in state["times"])  # type: ignore[attr-defined]
+        try:
+            last = state["last_time"]
+            times = [(index(row), index(time)) for row, time in state["times"]]
+            self.last_time = None if last is None else index(last)
+            self.live.restore(state["live"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(f"--state: is no state ({error!r}); start without it") from error
+        self.times.extend(times)
 
     def _accepted(self, row: StreamRow) -> bool:
         """Tell whether a row is one, and write an event where it is not, or after a gap."""
@@ -202,6 +246,10 @@ class _Writer:
                 apart, step = self.grid.apart(self.last_time, row.time), self.grid.every_ns
             if apart < 0:
                 fault = "it is late"
+                if self.late and row.time < self.late[-1]:
+                    self.late = []
+                if row.time not in self.late:
+                    self.late.append(row.time)
             elif apart == 0 and self.grid is None:
                 fault = "its time stamp is that of the last row"
             elif step is not None and apart > GAP_STEPS * step:
@@ -210,9 +258,22 @@ class _Writer:
         if fault:
             self.counts["left_out"] += 1
             self._line({"event": "left_out", "row": self.live.rows, "reason": fault})
+            if len(self.late) >= _LATE:
+                self._follow_clock()
             return False
-        self.last_time = row.time
+        self.last_time, self.late = row.time, []
+        if row.infinite:
+            names = [self.run.channels[place] for place in row.infinite]
+            self._line({"event": "infinite", "row": self.live.rows, "channels": names})
         return True
+
+    def _follow_clock(self) -> None:
+        """Go on from the last of the late rows."""
+        line: dict[str, object] = {"event": "clock", "row": self.live.rows}
+        if self.last_time is not None:
+            line["from"] = time_text(self.last_time)
+        self._line({**line, "to": time_text(self.late[-1])})
+        self.last_time, self.late = self.late[-1], []
 
     def _told(self, result: Result, stamp: int | None) -> None:
         self.counts["rows"] += 1
@@ -248,9 +309,11 @@ class _Writer:
         self.out.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _read_state(path: Path) -> dict[str, object]:
+def _read_state(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtefactError(f"--state {path}: is no state ({error}); start without it") from None
-    return dict(found)
+    if not isinstance(found, dict):
+        raise ArtefactError(f"--state {path}: is no state (no object); start without it")
+    return found

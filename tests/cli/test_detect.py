@@ -183,6 +183,11 @@ def test_the_command_streams_from_standard_input(plant: Path, tmp_path: Path) ->
 def test_stream_and_standard_input_go_together(plant: Path, seqcl: Seqcl) -> None:
     done = seqcl("detect", plant / "run", "--data", "-", code=2)
     assert "--stream reads --data -" in done.stderr
+    for option in ("--incidents", "--report", "--picture"):
+        done = seqcl("detect", plant / "run", "--data", "-", "--stream", option, "x.html", code=2)
+        assert f"{option} does not go with --stream" in done.stderr
+    done = seqcl("detect", plant / "run", "--data", "-", "--stream", "--out", "no/x", code=2)
+    assert "there is no folder no" in done.stderr
 
 
 def test_data_that_do_not_fit_the_run_are_refused(

@@ -1,0 +1,224 @@
+"""A stream of a small detector: signals, clocks, states and cells."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seqcl.detection.detector import Detector
+from seqcl.detection.live import Live
+from seqcl.detection.series import Series
+from seqcl.errors import ArtefactError, UsageError
+from seqcl.registry import Spec
+from seqcl.run import streaming
+from seqcl.run.detecting import RuleOptions
+
+HEADER = "time,flow,heat"
+
+
+def lines_of(rows: int, first: int = 0, start: str = "2024-01-01T00:00:00") -> list[str]:
+    rng = np.random.default_rng(7)
+    values = rng.normal(size=(2_000, 2))[first : first + rows].round(4)
+    stamps = np.datetime64(start) + np.arange(first, first + rows) * np.timedelta64(60, "s")
+    return [f"{stamp},{a},{b}" for stamp, (a, b) in zip(stamps, values, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    found = Detector(scorers=(Spec("scorers", "mean_shift"),))
+    found.fit([Series(np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32))])
+    return found
+
+
+@pytest.fixture
+def run(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(streaming, "load_detector", lambda run: detector)
+    return SimpleNamespace(
+        channels=["flow", "heat"],
+        manifest={"rate_hz": 1 / 60, "files": {"weights": "abc"}, "recordings": ["a"]},
+        preset=SimpleNamespace(tree=lambda: {"data": {}}),
+    )
+
+
+def streamed(
+    run: Any, rows: list[str], state: Path | None = None, every: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the lines that a stream of `rows` wrote."""
+    out = io.StringIO()
+    source = io.BytesIO("\n".join([HEADER, *rows, ""]).encode())
+    overrides = [] if every is None else [f"data.every={every}"]
+    streaming.stream_lines(run, source, out, RuleOptions(), state=state, overrides=overrides)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def events(found: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [one for one in found if one.get("event") == kind]
+
+
+def same_rows(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
+    """Check that rows, times and scores are those that are wanted, beside float32 rounding."""
+    found, wanted = ([one for one in lines if "event" not in one] for lines in (found, wanted))
+    assert [(one["row"], one["time"]) for one in found] == [
+        (one["row"], one["time"]) for one in wanted
+    ]
+    scores = [[np.nan if one["score"] is None else one["score"] for one in x]
+              for x in (found, wanted)]  # fmt: skip
+    np.testing.assert_allclose(*scores, atol=2e-3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_batch_loses_no_row_that_was_read(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    rows, state = lines_of(400), tmp_path / "state.json"
+    wanted = streamed(run, rows)
+    real, pushes = Live.push, []
+
+    def push(self: Live, values: Any) -> Any:
+        pushes.append(len(values))
+        os.kill(os.getpid(), number)
+        return real(self, values)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(Live, "push", push)
+        found = streamed(run, rows[:300], state)
+    assert signal.getsignal(number) is before
+    assert json.loads(state.read_text())["live"]["rows"] == sum(pushes)
+    found += streamed(run, rows[sum(pushes) :], state)
+    same_rows(found, wanted)
+
+
+def test_a_fault_in_the_middle_of_a_batch_leaves_the_last_whole_state(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, state = lines_of(60), tmp_path / "state.json"
+    streamed(run, rows[:30], state)
+    before = state.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr("seqcl.detection.health.Health.push", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            streamed(run, rows[30:], state)
+    assert json.loads(state.read_text()) == json.loads(before)
+
+
+def moved(row: str, stamp: str) -> str:
+    return f"{stamp},{row.split(',', 1)[1]}"
+
+
+@pytest.mark.parametrize("every", [None, "1min"])
+def test_one_stamp_in_the_future_costs_a_few_rows(
+    run: Any, tmp_path: Path, every: str | None
+) -> None:
+    rows, state = lines_of(60), tmp_path / "state.json"
+    rows[30] = moved(rows[30], "2099-01-01T00:00:00")
+    found = streamed(run, rows[:33], state, every)
+    found += streamed(run, rows[33:45], state, every)
+    assert [one["reason"] for one in events(found, "left_out")] == ["it is late"] * 7
+    (clock,) = events(found, "clock")
+    assert (clock["from"], clock["to"]) == ("2099-01-01T00:00:00", "2024-01-01T00:37:00")
+    times = [one["time"] for one in found if "event" not in one]
+    assert times[-2:] == (
+        ["2024-01-01T00:43:00", "2024-01-01T00:44:00"] if every is None
+        else ["2024-01-01T00:42:00", "2024-01-01T00:43:00"]
+    )  # fmt: skip
+
+
+def test_a_clock_that_is_set_back_is_followed(run: Any) -> None:
+    rows = lines_of(30, start="2024-01-01T05:00:00")
+    rows += lines_of(30, first=30, start="2024-01-01T04:00:00")
+    found = streamed(run, rows)
+    assert len(events(found, "left_out")) == 5
+    assert len(events(found, "clock")) == 1
+    assert len([one for one in found if "event" not in one]) == 55
+
+
+def test_late_rows_in_no_order_move_no_clock(run: Any) -> None:
+    rows = lines_of(30)
+    found = streamed(run, [*rows, *reversed(rows[:20])])
+    assert len(events(found, "left_out")) == 20
+    assert events(found, "clock") == []
+
+
+DAMAGES: list[Any] = [
+    lambda state: [1],
+    lambda state: None,
+    lambda state: 3,
+    lambda state: "x",
+    lambda state: {"run": state["run"]},
+    *[lambda state, key=key: {k: v for k, v in state.items() if k != key}
+      for key in ("live", "times", "last_time")],
+    lambda state: {**state, "live": 3},
+    lambda state: {**state, "live": [1]},
+    lambda state: {**state, "last_time": "noon"},
+    lambda state: {**state, "times": [1, 2]},
+    lambda state: {**state, "grid": 3},
+    *[lambda state, change=change: {**state, "live": {**state["live"], **change}}
+      for change in (
+          {"health": {"last": [1.0, 1.0], "missing": [0], "stuck": [1, 1]}},
+          {"health": None}, {"incident": [1]}, {"rows": 3}, {"rows": "x"}, {"held": [1.0]},
+          {"held": 3}, {"peak": [1.0]}, {"context": "x"},
+      )],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_is_refused_in_one_line(run: Any, tmp_path: Path, damage: Any) -> None:
+    rows, state = lines_of(30), tmp_path / "state.json"
+    streamed(run, rows[:20], state)
+    state.write_text(json.dumps(damage(json.loads(state.read_text()))))
+    with pytest.raises(ArtefactError, match="start without it") as caught:
+        streamed(run, rows[20:], state)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_state_that_cannot_be_written_is_told_before_a_row_is_read(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="there is no folder"):
+        streamed(run, lines_of(3), tmp_path / "none" / "state.json")
+
+    def full(path: Path, data: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(streaming, "atomic_write", full)
+    with pytest.raises(UsageError, match=r"cannot be written \(No space left on device\)"):
+        streamed(run, lines_of(3), tmp_path / "state.json")
+
+
+def test_a_save_that_fails_in_between_is_a_note(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = streaming.atomic_write, []
+
+    def full(path: Path, data: str) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(streaming, "atomic_write", full)
+    monkeypatch.setattr(streaming, "_SAVED_EVERY_S", -1.0)
+    found = streamed(run, lines_of(30), tmp_path / "state.json")
+    (failed,) = events(found, "note")
+    assert failed["text"].endswith(": is not written (No space left on device)")
+    assert json.loads((tmp_path / "state.json").read_text())["live"]["rows"] == 30
+
+
+@pytest.mark.filterwarnings("error")
+def test_cells_are_missing_and_numbers_as_in_files(run: Any) -> None:
+    rows = lines_of(12)
+    cells = ["NA", "null", "NULL", "nan", " NaN ", "", "inf", "-1e39", "1_000", "n/a"]
+    rows[:10] = [f"{row.rsplit(',', 1)[0]},{cell}" for row, cell in zip(rows, cells, strict=False)]
+    found = streamed(run, rows)
+    assert len([one for one in found if "event" not in one]) == 10
+    assert [one["reason"][-7:] for one in events(found, "left_out")] == ["'1_000'", ": 'n/a'"]
+    assert [one["channels"] for one in events(found, "infinite")] == [["heat"], ["heat"]]
