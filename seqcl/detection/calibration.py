@@ -13,28 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.stats import chi2, poisson
+from scipy.stats import chi2
 
 from seqcl.detection.clusters import clusters_of, run_length
 from seqcl.detection.tail import Law
 from seqcl.errors import ArtefactError, DataError, UsageError
 
-__all__ = ["Calibration", "Expected", "calibrate"]
+__all__ = ["Calibration", "calibrate"]
 
 Floats = npt.NDArray[np.float64]
 
 NEEDED = 12.0
 """Clusters in which the 95 % Poisson interval of a rate is [0.52, 1.75] of it: the fewest that
 keep both ends within a factor of 2."""
-
-
-@dataclass(frozen=True)
-class Expected:
-    """Alarms to expect, and between which two numbers 95 % of equal stretches have theirs."""
-
-    alarms: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +46,8 @@ class Calibration:
     """Clusters of such rows."""
     effective: float
     """Clusters of equal size that would determine the share of rows as well."""
+    scores: Floats
+    """(N,) the slice in the order of time, NaN = no score; incidents are counted on it."""
 
     def log_p(self, scores: npt.ArrayLike) -> Floats:
         """Return natural logs of upper-tail p-values, the shape of `scores`; NaN stays NaN.
@@ -121,20 +114,12 @@ class Calibration:
         rate = _bounded(per_row, self.rows, confidence, self.lowest_alarms, "alarms a row")
         return self.peaks.score_at(rate)
 
-    def expected(self, rows: int, threshold: float) -> Expected:
-        """Return how many alarms `rows` normal rows hold, as a Poisson count of clusters.
-
-        Below the level of `peaks` as many as at it: there, clusters merge as fast as they arise.
-        """
-        alarms = float(np.exp(self.peaks.log_at(threshold))) * rows
-        low, high = poisson.ppf([0.025, 0.975], alarms)
-        return Expected(alarms, float(low), float(high))
-
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the calibration as arrays, from which `from_arrays` makes an equal one."""
         return {
             "counts": np.array([self.rows, self.run, self.clusters], np.int64),
             "level": np.array([self.share, self.effective]),
+            "scores": self.scores,
             **{f"shares.{name}": array for name, array in self.shares.arrays().items()},
             **{f"peaks.{name}": array for name, array in self.peaks.arrays().items()},
         }
@@ -149,9 +134,10 @@ class Calibration:
             )
             rows, run, clusters = np.asarray(arrays["counts"]).tolist()
             share, effective = np.asarray(arrays["level"]).tolist()
+            scores = np.asarray(arrays["scores"], np.float64)
         except KeyError as error:
             raise ArtefactError(f"calibration: no array {error}; train the run again") from error
-        return cls(shares, peaks, rows, run, share, clusters, effective)
+        return cls(shares, peaks, rows, run, share, clusters, effective, scores)
 
 
 def calibrate(scores: npt.ArrayLike, *, tail: float = 0.02, run: int | None = None) -> Calibration:
@@ -166,7 +152,7 @@ def calibrate(scores: npt.ArrayLike, *, tail: float = 0.02, run: int | None = No
 
     Raises DataError without a finite score, or with one that is infinite.
     """
-    scores = np.asarray(scores, np.float64)
+    scores = np.array(scores, np.float64)
     if scores.ndim != 1 or np.isinf(scores).any() or np.isnan(scores).all():
         raise DataError(
             f"calibration: scores are {scores.shape}; needs one finite score for each of n rows"
@@ -181,7 +167,7 @@ def calibrate(scores: npt.ArrayLike, *, tail: float = 0.02, run: int | None = No
     return Calibration(
         Law.fit(seen, level, n),
         _peaks(scores, seen, wanted, run),
-        n, run, len(places) / n, len(found), found.effective,
+        n, run, len(places) / n, len(found), found.effective, scores,
     )  # fmt: skip
 
 

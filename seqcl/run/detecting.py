@@ -14,14 +14,22 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcl.data.dataset import Dataset
-from seqcl.detection.calibration import Calibration, Expected
+from seqcl.detection.calibration import Calibration
 from seqcl.detection.detector import Detector, Scores
 from seqcl.detection.drift import Drift
 from seqcl.detection.explain import Explanation
 from seqcl.detection.health import Fault
-from seqcl.detection.incidents import Incident, Rules, find_incidents
+from seqcl.detection.incidents import (
+    Expected,
+    Incident,
+    Rules,
+    expected_incidents,
+    find_incidents,
+    release_for,
+)
 from seqcl.detection.rates import AskedRate, rows_per_day
 from seqcl.detection.series import Series, series_of
+from seqcl.errors import UsageError
 from seqcl.files import atomic_write
 from seqcl.run.build import threads
 from seqcl.run.detector_run import open_for_detector
@@ -68,7 +76,7 @@ class Detected:
     """(T,) upper-tail p-values of the fused scores."""
     rules: Rules
     expected: Expected
-    """Alarms to expect in as many normal rows."""
+    """Incidents to expect in as many normal rows."""
     promised: bool
     """Whether the calibration data support that."""
     incidents: tuple[Incident, ...]
@@ -127,20 +135,27 @@ def detect_sources(
 
 
 def rules_for(calibration: Calibration, options: RuleOptions, rows_a_day: float | None) -> Rules:
-    """Turn a rate that is asked for into a threshold, and a release at twice its p-value."""
+    """Turn a rate that is asked for into a threshold, and a release at twice its p-value.
+
+    Raises UsageError where the calibration cannot promise it, and for half of the rows or more.
+    """
     if options.far is None:
         threshold = calibration.shares.score_at(_USUAL_SHARE)
     else:
         asked = AskedRate.parse(options.far)
         rate = asked.per_row(rows_a_day)
+        if asked.unit == "share" and rate >= 0.5:
+            raise UsageError(
+                f"false-alarm rate {options.far}: half of the rows or more cannot be told from the "
+                "others as incidents; ask for less than 50%"
+            )
         if asked.unit == "share":
             threshold = calibration.threshold(rate)
         else:
             threshold = calibration.alarm_threshold(rate)
-    twice = min(1.0, 2 * float(calibration.p_values(threshold)))
     return Rules(
         threshold=threshold,
-        release=min(threshold, calibration.shares.score_at(twice)),
+        release=release_for(calibration, threshold),
         min_length=options.min_length,
         merge_gap=calibration.run - 1 if options.merge_gap is None else options.merge_gap,
         cool_down=options.cool_down,
@@ -161,7 +176,7 @@ def _detected(detector: Detector, series: Series, options: RuleOptions, causal: 
         scores,
         calibration.p_values(scores.fused),
         rules,
-        calibration.expected(int(np.isfinite(scores.fused).sum()), rules.threshold),
+        expected_incidents(calibration, rules, int(np.isfinite(scores.fused).sum())),
         options.far is not None or calibration.lowest_share <= _USUAL_SHARE,
         incidents,
         explanations,

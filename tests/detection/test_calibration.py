@@ -124,19 +124,9 @@ def test_with_confidence_the_rate_stays_below_what_was_asked() -> None:
 def test_with_confidence_the_upper_poisson_bound_is_what_was_asked() -> None:
     learnt, _ = fitted("normal")
     threshold = learnt.alarm_threshold(0.01, confidence=0.9)
-    count = learnt.expected(learnt.rows, threshold).alarms
+    count = learnt.rows * float(np.exp(learnt.peaks.log_at(threshold)))
     assert poisson.cdf(count, 60) < 0.1
     assert 48 < count < 54, "about 60 - 1.28 sqrt(count)"
-
-
-def test_expected_alarms_are_a_poisson_count() -> None:
-    learnt, new = fitted("ar.9")
-    threshold = learnt.alarm_threshold(3 * learnt.lowest_alarms)
-    expected = learnt.expected(len(new), threshold)
-    assert expected.alarms == pytest.approx(3 * learnt.lowest_alarms * len(new))
-    assert (expected.low, expected.high) == tuple(poisson.ppf([0.025, 0.975], expected.alarms))
-    low = learnt.expected(1000, learnt.threshold(0.9))
-    assert low.alarms == pytest.approx(1000 * learnt.highest_alarms), "fewer than rows"
 
 
 @pytest.mark.parametrize(
