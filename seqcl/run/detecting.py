@@ -149,10 +149,8 @@ def rules_for(calibration: Calibration, options: RuleOptions, rows_a_day: float 
                 f"false-alarm rate {options.far}: half of the rows or more cannot be told from the "
                 "others as incidents; ask for less than 50%"
             )
-        if asked.unit == "share":
-            threshold = calibration.threshold(rate)
-        else:
-            threshold = calibration.alarm_threshold(rate)
+        promise = calibration.threshold if asked.unit == "share" else calibration.alarm_threshold
+        threshold = promise(rate, told=lambda found: asked.told(found, rows_a_day))
     return Rules(
         threshold=threshold,
         release=release_for(calibration, threshold),
