@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcl.data.dataset import Dataset
+from seqcl.data.source import Skipped
 from seqcl.detection.calibration import Calibration
 from seqcl.detection.detector import Detector, Scores
 from seqcl.detection.drift import Drift
@@ -29,7 +30,7 @@ from seqcl.detection.incidents import (
 )
 from seqcl.detection.rates import AskedRate, rows_per_day
 from seqcl.detection.series import Series, series_of
-from seqcl.errors import UsageError
+from seqcl.errors import DataError, UsageError
 from seqcl.files import atomic_write
 from seqcl.run.build import threads
 from seqcl.run.detector_run import open_for_detector
@@ -37,6 +38,7 @@ from seqcl.run.folder import Run
 from seqcl.run.results import escaped
 
 __all__ = [
+    "USUAL_SHARE",
     "Detected",
     "RuleOptions",
     "detect_sources",
@@ -49,7 +51,7 @@ __all__ = [
     "write_scores",
 ]
 
-_USUAL_SHARE = 0.005
+USUAL_SHARE = 0.005
 """Share of normal rows above the threshold, unless another is asked for."""
 
 
@@ -122,14 +124,24 @@ def detect_sources(
 ) -> tuple[Detector, Dataset, Iterator[Detected]]:
     """Open everything, then yield one recording after another.
 
-    Raises UsageError where the calibration cannot promise the rate that is asked for.
+    One that cannot be scored joins `skipped` of the dataset; DataError where none can. Raises
+    UsageError where the calibration cannot promise the rate that is asked for.
     """
     detector, dataset = open_for_detector(run, sources, overrides)
 
     def found() -> Iterator[Detected]:
+        before = len(dataset.skipped)
         with threads(cpu_threads):
             for series in series_of(dataset):
-                yield _detected(detector, series, options, causal)
+                try:
+                    one = _detected(detector, series, options, causal)
+                except DataError as error:
+                    dataset.skipped += (Skipped(series.id, str(error)),)
+                else:
+                    yield one
+        skipped = dataset.skipped[before:]
+        if skipped and len(skipped) == len(dataset):
+            raise DataError(f"{skipped[0].path}: {skipped[0].reason}")
 
     return detector, dataset, found()
 
@@ -140,7 +152,7 @@ def rules_for(calibration: Calibration, options: RuleOptions, rows_a_day: float 
     Raises UsageError where the calibration cannot promise it, and for half of the rows or more.
     """
     if options.far is None:
-        threshold = calibration.shares.score_at(_USUAL_SHARE)
+        threshold = calibration.shares.score_at(USUAL_SHARE)
     else:
         asked = AskedRate.parse(options.far)
         rate = asked.per_row(rows_a_day)
@@ -175,7 +187,7 @@ def _detected(detector: Detector, series: Series, options: RuleOptions, causal: 
         calibration.p_values(scores.fused),
         rules,
         expected_incidents(calibration, rules, int(np.isfinite(scores.fused).sum())),
-        options.far is not None or calibration.lowest_share <= _USUAL_SHARE,
+        options.far is not None or calibration.lowest_share <= USUAL_SHARE,
         incidents,
         explanations,
         tuple(detector.faults(series.values)),
