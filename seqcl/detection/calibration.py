@@ -6,20 +6,21 @@ Scores: higher = more anomalous.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.stats import chi2, poisson
+from scipy.stats import chi2
 
 from seqcl.detection.clusters import clusters_of, run_length
+from seqcl.detection.rates import rounded_up
 from seqcl.detection.tail import Law
 from seqcl.errors import ArtefactError, DataError, UsageError
 
-__all__ = ["Calibration", "Expected", "calibrate"]
+__all__ = ["Calibration", "calibrate"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,14 +28,16 @@ NEEDED = 12.0
 """Clusters in which the 95 % Poisson interval of a rate is [0.52, 1.75] of it: the fewest that
 keep both ends within a factor of 2."""
 
+Told = Callable[[float], str]
+"""Says a rate a row in the words of a refusal."""
 
-@dataclass(frozen=True)
-class Expected:
-    """Alarms to expect, and between which two numbers 95 % of equal stretches have theirs."""
 
-    alarms: float
-    low: float
-    high: float
+def _share(rate: float) -> str:
+    return f"{rounded_up(rate):g} of rows"
+
+
+def _alarms(rate: float) -> str:
+    return f"{rounded_up(rate):g} alarms a row"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,8 @@ class Calibration:
     """Clusters of such rows."""
     effective: float
     """Clusters of equal size that would determine the share of rows as well."""
+    scores: Floats
+    """(N,) the slice in the order of time, NaN = no score; incidents are counted on it."""
 
     def log_p(self, scores: npt.ArrayLike) -> Floats:
         """Return natural logs of upper-tail p-values, the shape of `scores`; NaN stays NaN.
@@ -86,24 +91,27 @@ class Calibration:
         """Highest number of alarms a row that occurred at any level; more of them would merge."""
         return float(self.peaks.masses[0])
 
-    def threshold(self, share: float, *, confidence: float | None = None) -> float:
+    def threshold(
+        self, share: float, *, confidence: float | None = None, told: Told = _share
+    ) -> float:
         """Return the score from which rows are alarms, so that `share` of normal rows are.
 
         Args:
             share: asked, in (0, 1).
             confidence: None = as many as asked; 0.95 = at most as many, with that confidence in
                 the clusters that were counted: the upper bound of the rate is what was asked.
+            told: says a share in the words of a refusal.
 
         Raises UsageError below what the slice can support.
         """
         if not 0 < share < 1:
             raise UsageError(f"false-alarm share is {share:g}; give one between 0 and 1")
-        share = _bounded(
-            share, self.effective / self.share, confidence, self.lowest_share, "of rows"
-        )
+        share = _bounded(share, self.effective / self.share, confidence, self.lowest_share, told)
         return self.shares.score_at(share)
 
-    def alarm_threshold(self, per_row: float, *, confidence: float | None = None) -> float:
+    def alarm_threshold(
+        self, per_row: float, *, confidence: float | None = None, told: Told = _alarms
+    ) -> float:
         """Return the score of which clusters of exceedances occur `per_row` times a row.
 
         Alarms a day are ``per_row`` times the rows of a day; see `threshold`. Incidents count so
@@ -111,30 +119,30 @@ class Calibration:
         """
         if not 0 < per_row < 1:
             raise UsageError(f"alarms a row are {per_row:g}; give a number between 0 and 1")
-        if self.highest_alarms < max(per_row, self.lowest_alarms):
+        held = (
+            f"cannot promise {told(per_row)}: the calibration data hold "
+            f"{self.highest_alarms * self.rows:.0f} stretches of high scores, where rows up to "
+            f"{self.run} apart are one"
+        )
+        if self.highest_alarms < self.lowest_alarms:
             raise UsageError(
-                f"cannot promise {per_row:.3g} alarms a row: the calibration data hold "
-                f"{self.highest_alarms * self.rows:.0f} stretches of high scores, where rows up to "
-                f"{self.run} apart are one; ask for fewer alarms, for a share of rows, or "
-                "calibrate on a longer slice"
+                f"{held}, and {NEEDED:.0f} are needed for any rate of alarms; ask for a share of "
+                "rows, or calibrate on a longer slice"
             )
-        rate = _bounded(per_row, self.rows, confidence, self.lowest_alarms, "alarms a row")
+        if self.highest_alarms < per_row:
+            raise UsageError(
+                f"{held}: {told(self.highest_alarms)} at the highest; ask for fewer alarms, or for "
+                "a share of rows"
+            )
+        rate = _bounded(per_row, self.rows, confidence, self.lowest_alarms, told)
         return self.peaks.score_at(rate)
-
-    def expected(self, rows: int, threshold: float) -> Expected:
-        """Return how many alarms `rows` normal rows hold, as a Poisson count of clusters.
-
-        Below the level of `peaks` as many as at it: there, clusters merge as fast as they arise.
-        """
-        alarms = float(np.exp(self.peaks.log_at(threshold))) * rows
-        low, high = poisson.ppf([0.025, 0.975], alarms)
-        return Expected(alarms, float(low), float(high))
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the calibration as arrays, from which `from_arrays` makes an equal one."""
         return {
             "counts": np.array([self.rows, self.run, self.clusters], np.int64),
             "level": np.array([self.share, self.effective]),
+            "scores": self.scores,
             **{f"shares.{name}": array for name, array in self.shares.arrays().items()},
             **{f"peaks.{name}": array for name, array in self.peaks.arrays().items()},
         }
@@ -149,9 +157,10 @@ class Calibration:
             )
             rows, run, clusters = np.asarray(arrays["counts"]).tolist()
             share, effective = np.asarray(arrays["level"]).tolist()
+            scores = np.asarray(arrays["scores"], np.float64)
         except KeyError as error:
             raise ArtefactError(f"calibration: no array {error}; train the run again") from error
-        return cls(shares, peaks, rows, run, share, clusters, effective)
+        return cls(shares, peaks, rows, run, share, clusters, effective, scores)
 
 
 def calibrate(scores: npt.ArrayLike, *, tail: float = 0.02, run: int | None = None) -> Calibration:
@@ -166,7 +175,7 @@ def calibrate(scores: npt.ArrayLike, *, tail: float = 0.02, run: int | None = No
 
     Raises DataError without a finite score, or with one that is infinite.
     """
-    scores = np.asarray(scores, np.float64)
+    scores = np.array(scores, np.float64)
     if scores.ndim != 1 or np.isinf(scores).any() or np.isnan(scores).all():
         raise DataError(
             f"calibration: scores are {scores.shape}; needs one finite score for each of n rows"
@@ -181,7 +190,7 @@ def calibrate(scores: npt.ArrayLike, *, tail: float = 0.02, run: int | None = No
     return Calibration(
         Law.fit(seen, level, n),
         _peaks(scores, seen, wanted, run),
-        n, run, len(places) / n, len(found), found.effective,
+        n, run, len(places) / n, len(found), found.effective, scores,
     )  # fmt: skip
 
 
@@ -209,22 +218,24 @@ def _peaks(scores: Floats, seen: Floats, wanted: int, run: int) -> Law:
     return Law.fit(np.sort(highest), level, len(seen))
 
 
-def _bounded(rate: float, rows: float, confidence: float | None, lowest: float, unit: str) -> float:
+def _bounded(
+    rate: float, rows: float, confidence: float | None, lowest: float, told: Told
+) -> float:
     """Return the rate to aim at; `rows` times a rate is the clusters that determine it."""
     if confidence is None:
         if rate < lowest:
             raise UsageError(
-                f"cannot promise {rate:.3g} {unit}: the calibration data support {lowest:.3g} at "
-                f"the lowest ({NEEDED:.0f} independent clusters of high scores); ask for more "
+                f"cannot promise {told(rate)}: the calibration data support {told(lowest)} at the "
+                f"lowest ({NEEDED:.0f} independent clusters of high scores); ask for more "
                 "alarms, or calibrate on a longer slice"
             )
         return rate
     allowed, least = rate * rows, float(chi2.ppf(confidence, 2) / 2)
     if allowed <= least:
         raise UsageError(
-            f"cannot promise {rate:.3g} {unit} with {confidence:.0%} confidence: the calibration "
-            f"data support {least / rows:.3g} at the lowest; ask for more alarms, or calibrate on "
-            "a longer slice"
+            f"cannot promise {told(rate)} with {confidence:.0%} confidence: the calibration "
+            f"data support {told(least / rows)} at the lowest; ask for more alarms, or calibrate "
+            "on a longer slice"
         )
     count = brentq(lambda k: chi2.ppf(confidence, 2 * k + 2) / 2 - allowed, 0.0, allowed)
     return float(count) / rows

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import nbinom
 
 from seqcl.detection.calibration import Calibration
 from seqcl.errors import ArtefactError
 
-__all__ = ["Change", "Incident", "IncidentTracker", "Rules", "find_incidents"]
+__all__ = [
+    "Change",
+    "Expected",
+    "Incident",
+    "IncidentTracker",
+    "Rules",
+    "expected_incidents",
+    "find_incidents",
+    "release_for",
+]
+
+_FEWEST = 10
+"""Incidents from which their count on the calibration slice is taken as it is."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,15 @@ class Change:
 
     kind: Literal["opened", "closed"]
     incident: Incident
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Incidents to expect, and between which two numbers 95 % of equal stretches have theirs."""
+
+    alarms: float
+    low: float
+    high: float
 
 
 class IncidentTracker:
@@ -184,3 +207,33 @@ def _worth_a_look(scores: npt.ArrayLike, rules: Rules) -> Iterator[tuple[int, fl
     scores = np.asarray(scores, np.float64)
     rows = np.flatnonzero(scores >= rules.low)
     yield from zip(rows.tolist(), scores[rows].tolist(), strict=True)
+
+
+def release_for(calibration: Calibration, threshold: float) -> float:
+    """Return the score of twice the threshold's p-value, the median at least: incidents end."""
+    twice = min(0.5, 2 * float(calibration.p_values(threshold)))
+    median = float(np.nanmedian(calibration.scores))
+    return min(threshold, max(median, calibration.shares.score_at(twice)))
+
+
+def expected_incidents(calibration: Calibration, rules: Rules, rows: int) -> Expected:
+    """Return how many incidents `rows` normal rows hold, from those of the calibration slice.
+
+    Where a high threshold leaves fewer than ten there, the peaks of clusters tell how many, times
+    the incidents for each cluster at the level at which these are counted. The interval is that
+    of a Poisson count whose rate is known from another one (Jeffreys' prior).
+    """
+    count = float(_count(calibration, rules))
+    level = calibration.shares.score_at(calibration.share)
+    if count < _FEWEST and rules.threshold > level:
+        common = replace(rules, threshold=level, release=release_for(calibration, level))
+        clusters = np.exp(calibration.peaks.log_at([level, rules.threshold]))
+        count = _count(calibration, common) * float(clusters[1] / clusters[0])
+    ratio = rows / calibration.rows
+    low, high = nbinom.ppf([0.025, 0.975], count + 0.5, 1 / (1 + ratio))
+    return Expected(count * ratio, float(low), float(high))
+
+
+@lru_cache(maxsize=16)
+def _count(calibration: Calibration, rules: Rules) -> int:
+    return len(find_incidents(calibration.scores, rules))

@@ -27,7 +27,8 @@ def period_of(parts: Sequence[Floats]) -> int:
     for part in parts:
         if len(part) < last + 2:
             continue
-        centred = np.nan_to_num(part - np.nanmean(part, 0))
+        seen = np.maximum((~np.isnan(part)).sum(0), 1)
+        centred = np.nan_to_num(part - np.nansum(part, 0) / seen)
         spectrum = np.abs(np.fft.rfft(centred, 2 * len(part), axis=0)) ** 2
         found = np.fft.irfft(spectrum, axis=0)[: last + 2]
         varies = found[0] > 1e-9 * len(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from seqcl.errors import DataError, UsageError
 
-__all__ = ["AskedRate", "rows_per_day"]
+__all__ = ["AskedRate", "rounded_up", "rows_per_day"]
 
 _DAY_NS = 86_400 * 10**9
 _PERIODS = {"hour": 24.0, "day": 1.0, "week": 1 / 7}
@@ -24,6 +25,8 @@ class AskedRate:
     value: float
     unit: Literal["share", "day"]
     """Share of rows in (0, 1), or alarms a day."""
+    period: str = "day"
+    """In which alarms were asked for: hour, day or week."""
 
     @classmethod
     def parse(cls, text: str) -> AskedRate:
@@ -38,7 +41,7 @@ class AskedRate:
             value = 0.0
         unit = found[2] if found else None
         if found and found[3]:
-            asked = cls(value * _PERIODS[found[3]], "day")
+            asked = cls(value * _PERIODS[found[3]], "day", found[3])
         else:
             asked = cls(value / 100 if unit == "%" else value, "share")
         if not 0 < asked.value < (1 if asked.unit == "share" else np.inf):
@@ -57,6 +60,20 @@ class AskedRate:
                 "neither: ask for a share of rows (0.5%)"
             )
         return self.value / rows_a_day
+
+    def told(self, per_row: float, rows_a_day: float | None) -> str:
+        """Return a rate as `per_row` gives it in the unit that was asked for, rounded up."""
+        if self.unit == "share" or rows_a_day is None:
+            return f"{rounded_up(100 * per_row):g}% of rows"
+        return f"{rounded_up(per_row * rows_a_day / _PERIODS[self.period]):g}/{self.period}"
+
+
+def rounded_up(rate: float) -> float:
+    """Return a rate above 0 with three digits, never less than it is."""
+    if rate <= 0:
+        return 0.0
+    digits = 2 - math.floor(math.log10(rate))
+    return math.ceil(round(rate * 10.0**digits, 6)) / 10.0**digits
 
 
 def rows_per_day(

@@ -16,6 +16,8 @@ __all__ = ["Scaling"]
 Floats = npt.NDArray[np.float32]
 
 _CLIP = 20.0
+_STEPS = 4
+"""Steps of float32 at the mean that a constant channel may vary by."""
 
 
 class Scaling:
@@ -34,7 +36,10 @@ class Scaling:
         seen = np.maximum((~np.isnan(rows)).sum(0), 1)
         mean = np.nansum(rows, 0) / seen
         deviation = np.sqrt(np.nansum((rows - mean) ** 2, 0) / seen)
-        constant = deviation <= 1e-6 * np.maximum(1.0, np.abs(mean))
+        with_any = ~np.isnan(rows).all(0)
+        highest = np.where(with_any, np.fmax.reduce(rows), 0.0)
+        lowest = np.where(with_any, np.fmin.reduce(rows), 0.0)
+        constant = highest - lowest <= _STEPS * np.spacing(np.abs(mean).astype(np.float32))
         self.state = {
             "mean": torch.from_numpy(mean),
             "deviation": torch.from_numpy(np.where(constant, 1.0, deviation)),

@@ -14,14 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcl.data.dataset import Dataset
-from seqcl.detection.calibration import Calibration, Expected
+from seqcl.data.source import Skipped
+from seqcl.detection.calibration import Calibration
 from seqcl.detection.detector import Detector, Scores
 from seqcl.detection.drift import Drift
 from seqcl.detection.explain import Explanation
 from seqcl.detection.health import Fault
-from seqcl.detection.incidents import Incident, Rules, find_incidents
+from seqcl.detection.incidents import (
+    Expected,
+    Incident,
+    Rules,
+    expected_incidents,
+    find_incidents,
+    release_for,
+)
 from seqcl.detection.rates import AskedRate, rows_per_day
 from seqcl.detection.series import Series, series_of
+from seqcl.errors import DataError, UsageError
 from seqcl.files import atomic_write
 from seqcl.run.build import threads
 from seqcl.run.detector_run import open_for_detector
@@ -29,6 +38,7 @@ from seqcl.run.folder import Run
 from seqcl.run.results import escaped
 
 __all__ = [
+    "USUAL_SHARE",
     "Detected",
     "RuleOptions",
     "detect_sources",
@@ -41,7 +51,7 @@ __all__ = [
     "write_scores",
 ]
 
-_USUAL_SHARE = 0.005
+USUAL_SHARE = 0.005
 """Share of normal rows above the threshold, unless another is asked for."""
 
 
@@ -68,7 +78,7 @@ class Detected:
     """(T,) upper-tail p-values of the fused scores."""
     rules: Rules
     expected: Expected
-    """Alarms to expect in as many normal rows."""
+    """Incidents to expect in as many normal rows."""
     promised: bool
     """Whether the calibration data support that."""
     incidents: tuple[Incident, ...]
@@ -114,33 +124,48 @@ def detect_sources(
 ) -> tuple[Detector, Dataset, Iterator[Detected]]:
     """Open everything, then yield one recording after another.
 
-    Raises UsageError where the calibration cannot promise the rate that is asked for.
+    One that cannot be scored joins `skipped` of the dataset; DataError where none can. Raises
+    UsageError where the calibration cannot promise the rate that is asked for.
     """
     detector, dataset = open_for_detector(run, sources, overrides)
 
     def found() -> Iterator[Detected]:
+        before = len(dataset.skipped)
         with threads(cpu_threads):
             for series in series_of(dataset):
-                yield _detected(detector, series, options, causal)
+                try:
+                    one = _detected(detector, series, options, causal)
+                except DataError as error:
+                    dataset.skipped += (Skipped(series.id, str(error)),)
+                else:
+                    yield one
+        skipped = dataset.skipped[before:]
+        if skipped and len(skipped) == len(dataset):
+            raise DataError(f"{skipped[0].path}: {skipped[0].reason}")
 
     return detector, dataset, found()
 
 
 def rules_for(calibration: Calibration, options: RuleOptions, rows_a_day: float | None) -> Rules:
-    """Turn a rate that is asked for into a threshold, and a release at twice its p-value."""
+    """Turn a rate that is asked for into a threshold, and a release at twice its p-value.
+
+    Raises UsageError where the calibration cannot promise it, and for half of the rows or more.
+    """
     if options.far is None:
-        threshold = calibration.shares.score_at(_USUAL_SHARE)
+        threshold = calibration.shares.score_at(USUAL_SHARE)
     else:
         asked = AskedRate.parse(options.far)
         rate = asked.per_row(rows_a_day)
-        if asked.unit == "share":
-            threshold = calibration.threshold(rate)
-        else:
-            threshold = calibration.alarm_threshold(rate)
-    twice = min(1.0, 2 * float(calibration.p_values(threshold)))
+        if asked.unit == "share" and rate >= 0.5:
+            raise UsageError(
+                f"false-alarm rate {options.far}: half of the rows or more cannot be told from the "
+                "others as incidents; ask for less than 50%"
+            )
+        promise = calibration.threshold if asked.unit == "share" else calibration.alarm_threshold
+        threshold = promise(rate, told=lambda found: asked.told(found, rows_a_day))
     return Rules(
         threshold=threshold,
-        release=min(threshold, calibration.shares.score_at(twice)),
+        release=release_for(calibration, threshold),
         min_length=options.min_length,
         merge_gap=calibration.run - 1 if options.merge_gap is None else options.merge_gap,
         cool_down=options.cool_down,
@@ -161,8 +186,8 @@ def _detected(detector: Detector, series: Series, options: RuleOptions, causal: 
         scores,
         calibration.p_values(scores.fused),
         rules,
-        calibration.expected(int(np.isfinite(scores.fused).sum()), rules.threshold),
-        options.far is not None or calibration.lowest_share <= _USUAL_SHARE,
+        expected_incidents(calibration, rules, int(np.isfinite(scores.fused).sum())),
+        options.far is not None or calibration.lowest_share <= USUAL_SHARE,
         incidents,
         explanations,
         tuple(detector.faults(series.values)),

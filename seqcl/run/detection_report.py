@@ -36,7 +36,8 @@ def _charts(run: Run, detector: Detector, one: Detected) -> Iterator[Chart]:
     rows = np.arange(len(one.series)).tolist()
     score = one.scores.fused.tolist()
     threshold = [one.rules.threshold] * len(rows)
-    low, high = float(np.nanmin(one.scores.fused)), float(np.nanmax(one.scores.fused))
+    known = one.scores.fused[~np.isnan(one.scores.fused)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
     raised = np.where(one.alarms, high, low).tolist()
     lines = [
         Line(name="score", x=rows, y=score),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcl.data.dataset import Dataset
+from seqcl.data.source import Skipped
 from seqcl.detection.detector import Detector
 from seqcl.detection.incidents import find_incidents
 from seqcl.detection.rates import rows_per_day
@@ -55,15 +56,24 @@ def judge(
     """Return the judgements of the detector, of its amplitude alone, and of random scores.
 
     VUS is taken with the detector's window. Raises DataError where no row is labelled anomalous;
-    recordings without an anomaly are left out.
+    recordings without an anomaly are left out, and rows whose label is unknown (below 0). One that
+    cannot be scored joins `skipped` of the dataset; DataError where none can.
     """
     detector, dataset = open_for_detector(run, sources, overrides)
     rows: list[dict[str, Judgement]] = []
+    before = len(dataset.skipped)
     with threads(cpu_threads):
         for number, series in enumerate(series_of(dataset)):
-            if series.labels is not None and (series.labels > 0).any():
-                found = _systems(detector, series, options, number)
+            if series.labels is None or not (series.labels > 0).any():
+                continue
+            try:
+                found = list(_systems(detector, series, options, number))
+            except DataError as error:
+                dataset.skipped += (Skipped(series.id, str(error)),)
+            else:
                 rows.append({one.system: one for one in found})
+    if not rows and (skipped := dataset.skipped[before:]):
+        raise DataError(f"{skipped[0].path}: {skipped[0].reason}")
     if not rows:
         raise DataError(
             f"{' '.join(sources)}: no row is labelled anomalous (1); set data.label to the column "
@@ -77,23 +87,25 @@ def _systems(
     detector: Detector, series: Series, options: RuleOptions, number: int
 ) -> Iterator[Judgement]:
     assert series.labels is not None
-    labels = series.labels > 0
+    known = series.labels >= 0
+    labels = series.labels[known] > 0
     scores = detector.score(series.values)
     rows_a_day = rows_per_day(rate_hz=series.rate_hz, times=series.times)
     rules = rules_for(detector.calibrations["centred"], options, rows_a_day)
     alarms = np.zeros(len(series), np.bool_)
     for one in find_incidents(scores.fused, rules):
         alarms[one.start : one.end + 1] = True
+    alarms = alarms[known]
     events = event_scores(labels, alarms, tolerance=detector.window)
     yield _judged(
-        "seqcl", labels, scores.fused, detector.window,
+        "seqcl", labels, scores.fused[known], detector.window,
         event_recall=events.recall, event_precision=events.precision,
         affiliation_f1=affiliation(labels, alarms)[2], delay=events.delay,
     )  # fmt: skip
     distance = detector.scaling(series.values).abs().amax(1).numpy()
-    yield _judged("largest deviation", labels, distance, detector.window)
+    yield _judged("largest deviation", labels, distance[known], detector.window)
     drawn = np.random.default_rng(number).random(len(series))
-    yield _judged("random", labels, drawn, detector.window)
+    yield _judged("random", labels, drawn[known], detector.window)
 
 
 def _judged(

@@ -7,9 +7,17 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from seqcl.detection.calibration import calibrate
-from seqcl.detection.incidents import Incident, IncidentTracker, Rules, find_incidents
+from seqcl.detection.incidents import (
+    Incident,
+    IncidentTracker,
+    Rules,
+    expected_incidents,
+    find_incidents,
+    release_for,
+)
 from seqcl.errors import ArtefactError
 
 GRID = [
@@ -158,3 +166,32 @@ def test_what_cannot_be_is_refused() -> None:
         tracker.push(5, 1.0)
     with pytest.raises(ArtefactError, match="state of incidents: 'found'; start without it"):
         tracker.restore({"row": 3})
+
+
+@pytest.mark.parametrize("min_length", [1, 6])
+@pytest.mark.parametrize("share", [0.001, 0.02, 0.1, 0.3, 0.48])
+def test_the_incidents_told_are_those_that_noise_gives(share: float, min_length: int) -> None:
+    """95 % of the intervals hold the count: of 20, 16 leave room for chance."""
+    held = 0
+    for seed in range(20):
+        noise = np.random.default_rng(seed).normal(size=16_000)
+        scores = lfilter([1], [1, -0.8], noise)
+        learnt = calibrate(scores[:4000])
+        threshold = learnt.shares.score_at(share)
+        rules = Rules(
+            threshold, release_for(learnt, threshold), min_length, merge_gap=learnt.run - 1
+        )
+        told = expected_incidents(learnt, rules, 12_000)
+        found = len(find_incidents(scores[4000:], rules))
+        held += told.low <= found <= told.high
+    assert held >= 16
+
+
+def test_release_is_at_twice_the_p_value_and_never_below_the_median() -> None:
+    scores = np.random.default_rng(0).normal(size=2000)
+    learnt = calibrate(scores)
+    for share, twice in ((0.01, 0.02), (0.2, 0.4), (0.4, 0.5), (0.49, 0.5)):
+        release = release_for(learnt, learnt.shares.score_at(share))
+        assert learnt.p_values(release) == pytest.approx(twice, rel=0.01)
+        assert release >= np.median(scores)
+    assert release_for(calibrate(np.ones(50)), 1.0) == 1.0

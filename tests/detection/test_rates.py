@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seqcl.detection.rates import AskedRate, rows_per_day
+from seqcl.detection.calibration import calibrate
+from seqcl.detection.rates import AskedRate, rounded_up, rows_per_day
 from seqcl.errors import DataError, UsageError
+from seqcl.run.detecting import RuleOptions, rules_for
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,23 @@ def test_a_day_has_the_rows_of_the_rate_or_of_the_median_step() -> None:
     assert rows_per_day() is None
     with pytest.raises(DataError, match="do not rise"):
         rows_per_day(times=minutes[::-1])
+
+
+def test_a_rate_is_told_in_the_unit_that_was_asked_for_and_never_too_low() -> None:
+    assert AskedRate.parse("1/day").told(57 / 1440, 1440) == "57/day"
+    assert AskedRate.parse("2/hour").told(2 / 60, 1440) == "2/hour"
+    assert AskedRate.parse("1/week").told(0.001, 1440) == "10.1/week"
+    assert AskedRate.parse("0.5%").told(0.11961, None) == "12% of rows"
+    for rate in np.random.default_rng(0).lognormal(size=100):
+        assert rate <= rounded_up(rate) <= 1.01 * rate
+
+
+def test_a_refused_rate_and_the_lowest_one_have_the_unit_that_was_asked_for() -> None:
+    learnt = calibrate(np.random.default_rng(0).normal(size=1000))
+    with pytest.raises(UsageError, match=r"cannot promise 1/day: .* support 17.3/day at the low"):
+        rules_for(learnt, RuleOptions(far="1/day"), 1440)
+    rules_for(learnt, RuleOptions(far="17.3/day"), 1440)
+    with pytest.raises(UsageError, match=r"cannot promise 0.1% of rows: .* [0-9.]+% of rows at"):
+        rules_for(learnt, RuleOptions(far="0.1%"), None)
+    with pytest.raises(UsageError, match="50%: half of the rows or more .* less than 50%"):
+        rules_for(learnt, RuleOptions(far="50%"), None)
