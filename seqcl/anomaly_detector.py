@@ -15,6 +15,7 @@ from seqcl.detection.detector import Detector
 from seqcl.detection.explain import Explanation
 from seqcl.detection.series import Series
 from seqcl.run.build import threads as cpu_threads
+from seqcl.run.detecting import USUAL_SHARE
 
 __all__ = ["AnomalyDetector"]
 
@@ -27,14 +28,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     >>> scores = AnomalyDetector().fit(train).anomaly_scores(test)  # (T, C) -> (T,)
 
     A recording is (T, C), rows in the order of time, NaN = missing, or (T,) for one channel; `fit`
-    takes one or a list of them. What is learnt, and how thresholds come about, is told by
-    `seqcl.detection.detector.Detector`.
+    takes one or a list of them; lists of numbers alone are one. What is learnt, and how
+    thresholds come about, is told by `seqcl.detection.detector.Detector`.
 
     Args:
         window: rows; None = the period of the training data.
         calibration: share of each recording that thresholds are taken from.
         weights: ``injected`` or ``equal``.
-        far: share of normal rows that `predict` may call anomalous.
+        far: share of normal rows that `predict` may call anomalous; None = 0.5 %, whether the
+            calibration data can promise it or not.
         causal: see nothing after a row.
         random_state: of kernels and injected anomalies; equal seeds give equal scores.
         threads: CPU threads; None = torch's.
@@ -50,7 +52,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         window: int | None = None,
         calibration: float = 0.25,
         weights: Literal["injected", "equal"] = "injected",
-        far: float = 0.005,
+        far: float | None = None,
         causal: bool = False,
         random_state: int = 0,
         threads: int | None = None,
@@ -64,7 +66,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.threads = threads
 
     def fit(self, X: Recordings, y: None = None) -> Self:
-        """Learn from one recording or a list; raises DataError where they are too short."""
+        """Learn from one recording or a list; raises DataError where they are too short.
+
+        Raises ValueError for options that have no meaning, and for infinite values.
+        """
+        self._check_options()
         series = [Series(rows, f"recording {i}") for i, rows in enumerate(_recordings(X))]
         detector = Detector(window=self.window, calibration=self.calibration, weights=self.weights)
         with cpu_threads(self.threads):
@@ -91,13 +97,31 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises UsageError where the calibration data cannot promise `far`.
         """
-        threshold = self._calibration().threshold(self.far)
+        calibration = self._calibration()
+        if self.far is None:
+            threshold = calibration.shares.score_at(USUAL_SHARE)
+        else:
+            threshold = calibration.threshold(self.far)
         return np.where(self.anomaly_scores(X) >= threshold, -1, 1)
 
     def explain(self, X: npt.ArrayLike, row: int) -> Explanation:
-        """Tell which channels the score of a row comes from."""
-        (found,) = self._fitted().explain(self._checked(X), [row], causal=self.causal)
+        """Tell which channels the score of a row comes from; IndexError where X has no such row."""
+        rows = self._checked(X)
+        if not 0 <= row < len(rows):
+            raise IndexError(f"row {row}: X has rows 0 to {len(rows) - 1}")
+        (found,) = self._fitted().explain(rows, [row], causal=self.causal)
         return found
+
+    def _check_options(self) -> None:
+        window, whole = self.window, isinstance(self.window, int | np.integer)
+        if window is not None and (not whole or isinstance(window, bool) or window < 8):
+            raise ValueError(f"window is {window!r}; give 8 rows or more, or None")
+        if not 0 < self.calibration < 1:
+            raise ValueError(f"calibration is {self.calibration!r}; give a share between 0 and 1")
+        if self.weights not in ("injected", "equal"):
+            raise ValueError(f"weights is {self.weights!r}; give 'injected' or 'equal'")
+        if self.far is not None and not 0 < self.far < 1:
+            raise ValueError(f"far is {self.far!r}; give a share between 0 and 1, or None")
 
     def _calibration(self) -> Calibration:
         return self._fitted().calibrations["trailing" if self.causal else "centred"]
@@ -109,7 +133,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _checked(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:
         self._fitted()
-        (rows,) = _recordings(X)
+        found = _recordings(X)
+        if len(found) != 1:
+            raise ValueError(f"X: one recording is scored at a time; got a list of {len(found)}")
+        rows = found[0]
         if rows.shape[1] != self.n_features_in_:
             raise ValueError(f"X has {rows.shape[1]} channels, fit saw {self.n_features_in_}")
         return rows
@@ -117,10 +144,22 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _recordings(X: Recordings) -> list[npt.NDArray[np.float32]]:
     """Return recordings (T, C); raises ValueError where X is none."""
-    several = isinstance(X, list | tuple) and len(X) > 0 and np.ndim(X[0]) > 0
-    found = [np.asarray(one, np.float32) for one in (X if several else [X])]  # type: ignore[union-attr]
+    several = isinstance(X, list | tuple) and any(_is_recording(one) for one in X)
+    with np.errstate(over="ignore"):
+        found = [np.asarray(one, np.float32) for one in (X if several else [X])]  # type: ignore[union-attr]
     rows = [one[:, None] if one.ndim == 1 else one for one in found]
     if any(one.ndim != 2 for one in rows) or len({one.shape[1] for one in rows}) > 1:
         shapes = ", ".join(str(one.shape) for one in found)
         raise ValueError(f"X: recordings are (T, C) with one C; got {shapes}")
+    if any(np.isinf(one).any() for one in rows):
+        raise ValueError(
+            "X: has values that are infinite in float32; give NaN where one is missing"
+        )
     return rows
+
+
+def _is_recording(one: npt.ArrayLike) -> bool:
+    """Tell an array, or a table as lists, from a row of numbers."""
+    if isinstance(one, list | tuple):
+        return len(one) > 0 and np.ndim(one[0]) > 0
+    return np.ndim(one) > 0

@@ -38,4 +38,44 @@ def test_its_faults_are_told() -> None:
     with pytest.raises(ValueError, match="recordings are"):
         watch.fit([np.zeros((50, 3)), np.zeros((50, 2))])
     with pytest.raises(UsageError, match="cannot promise"):
-        watch.predict(rows(100, 1))
+        watch.set_params(far=0.005).predict(rows(100, 1))
+    with pytest.raises(ValueError, match="one recording is scored at a time; got a list of 2"):
+        watch.anomaly_scores([rows(50, 0), rows(50, 1)])
+    for row in (-1, 100):
+        with pytest.raises(IndexError, match=f"row {row}: X has rows 0 to 99"):
+            watch.explain(rows(100, 1), row)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("window", 3), ("window", 2.5), ("weights", "best"), ("calibration", 1.5), ("far", 0)],
+)
+def test_options_without_a_meaning_are_refused_at_fit(option: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{option} is {value!r}; give"):
+        AnomalyDetector(**{option: value}).fit(rows(200, 0))
+
+
+@pytest.mark.filterwarnings("error")
+def test_infinite_values_are_refused_in_one_sentence() -> None:
+    for bad in (np.inf, -np.inf, 1e300):
+        values = rows(200, 0)
+        values[5, 1] = bad
+        with pytest.raises(ValueError, match="infinite in float32; give NaN"):
+            AnomalyDetector().fit(values)
+
+
+def test_lists_of_numbers_are_one_recording() -> None:
+    watch = AnomalyDetector(window=16, weights="equal", threads=1).fit(rows(200, 0).tolist())
+    again = AnomalyDetector(window=16, weights="equal", threads=1).fit(rows(200, 0))
+    scores = again.anomaly_scores(rows(100, 1))
+    assert np.array_equal(watch.anomaly_scores(rows(100, 1).tolist()), scores)
+    several = again.fit([rows(200, 0).tolist(), rows(200, 1).tolist()])
+    assert several.n_features_in_ == 2
+
+
+def test_without_a_rate_half_a_percent_is_predicted_promised_or_not() -> None:
+    watch = AnomalyDetector(window=16, weights="equal", threads=1).fit(rows(2_000, 0))
+    test = rows(300, 2)
+    test[150:160, 1] += 30.0
+    assert watch.predict(test)[155] == -1
+    assert (watch.predict(test)[:120] == 1).mean() > 0.9

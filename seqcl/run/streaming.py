@@ -126,7 +126,9 @@ def _ended_by_signals() -> Iterator[Callable[[BinaryIO], bool]]:
 
     def wait(source: BinaryIO) -> bool:
         try:
-            return stopped not in select.select([source, stopped], [], [])[0]
+            sources: list[Any] = [source, stopped]
+            ready = select.select(sources, [], [])[0]
+            return stopped not in ready
         except (OSError, ValueError):  # a buffer in memory is always ready
             return not select.select([stopped], [], [], 0)[0]
 
