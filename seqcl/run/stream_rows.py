@@ -17,13 +17,15 @@ from seqcl.data.options import DataOptions
 from seqcl.errors import DataError, UsageError
 from seqcl.modalities.sequence.dialect import is_missing, is_number
 from seqcl.modalities.sequence.tablefile import TIME_NAMES
-from seqcl.modalities.sequence.timestamps import Clock
+from seqcl.modalities.sequence.timestamps import Clock, is_time
 from seqcl.run.folder import Run
 
 __all__ = ["StreamRow", "read_batches"]
 
 _AT_ONCE = 256
 """Rows of a backlog that are scored together."""
+_EARLIEST = 1e8
+"""Unix time, in whatever unit, below which a number is taken for a reading."""
 _LONGEST_LINE = 1 << 20
 """Bytes of a line that are kept; a longer one is no row."""
 
@@ -96,12 +98,17 @@ def _names_of(first: list[str], run: Run) -> list[str]:
     if {name.strip().lstrip("\ufeff") for name in first} & set(run.channels):
         return first
     values = first[len(first) - len(run.channels) :]
-    timed = len(first) == len(run.channels) + 1
+    timed = len(first) == len(run.channels) + 1 and _is_stamp(first[0])
     if not (timed or len(first) == len(run.channels)) or not all(
         is_missing(value) or is_number(value) for value in values
     ):
         return first
     return [*([TIME_NAMES[0]] if timed else []), *run.channels]
+
+
+def _is_stamp(cell: str) -> bool:
+    """Tell a time from a reading: a date, or unix time since 1973."""
+    return is_time(cell) or (is_number(cell) and float(cell) >= _EARLIEST)
 
 
 def _number(cell: str) -> float:

@@ -49,6 +49,8 @@ _KEPT = 100_000
 """Latencies that percentiles are taken from."""
 _TIMES = 10_000
 """Rows whose time is remembered, for the incident that is open."""
+_RATE_ROWS = 20
+"""Steps from one row to the next that a stream's rate is taken from."""
 _LATE = 5
 """Late rows in a row, in the order of time, after which the clock is taken to be theirs."""
 _SAVED_EVERY_S = 60.0
@@ -151,6 +153,7 @@ class _Writer:
         self.step = None if rate is None else 1e9 / rate
         self.last_time: int | None = None
         self.late: list[int] = []
+        self.steps: list[int] = []
         self.counts = {"rows": 0, "incidents": 0, "left_out": 0, "gaps": 0}
         self.latencies: deque[float] = deque(maxlen=_KEPT)
         self.times: deque[tuple[int, int]] = deque(maxlen=_TIMES)
@@ -263,11 +266,25 @@ class _Writer:
             if len(self.late) >= _LATE:
                 self._follow_clock()
             return False
+        if row.time is not None and self.last_time is not None:
+            self._compare_rate(row.time - self.last_time)
         self.last_time, self.late = row.time, []
         if row.infinite:
             names = [self.run.channels[place] for place in row.infinite]
             self._line({"event": "infinite", "row": self.live.rows, "channels": names})
         return True
+
+    def _compare_rate(self, apart: int) -> None:
+        """Say once, after some rows, where they come at another rate than those of training."""
+        if self.step is None or self.grid is not None or len(self.steps) == _RATE_ROWS:
+            return
+        self.steps.append(apart)
+        usual = float(np.median(self.steps))
+        if len(self.steps) == _RATE_ROWS and not 1 / GAP_STEPS <= usual / self.step <= GAP_STEPS:
+            self.note(
+                f"rows come every {usual / 1e9:g} s and those of training came every "
+                f"{self.step / 1e9:g} s: the scores mean little; send them at that rate"
+            )
 
     def _follow_clock(self) -> None:
         """Go on from the last of the late rows."""

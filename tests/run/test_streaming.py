@@ -18,7 +18,7 @@ from seqcl.detection.live import Live
 from seqcl.detection.series import Series
 from seqcl.errors import ArtefactError, UsageError
 from seqcl.registry import Spec
-from seqcl.run import streaming
+from seqcl.run import stream_rows, streaming
 from seqcl.run.detecting import RuleOptions
 
 HEADER = "time,flow,heat"
@@ -139,6 +139,33 @@ def test_a_clock_that_is_set_back_is_followed(run: Any) -> None:
     assert len(events(found, "left_out")) == 5
     assert len(events(found, "clock")) == 1
     assert len([one for one in found if "event" not in one]) == 55
+
+
+@pytest.mark.parametrize(
+    ("first", "names"),
+    [
+        (["2024-01-01 00:00:00", "1.5", "2"], ["timestamp", "flow", "heat"]),
+        (["1704067200", "1.5", ""], ["timestamp", "flow", "heat"]),
+        (["1.5", "2"], ["flow", "heat"]),
+        (["1.5", "2", "0"], ["1.5", "2", "0"]),
+        (["time", "heat", "flow"], ["time", "heat", "flow"]),
+    ],
+)
+def test_only_what_can_be_a_time_is_one_where_no_line_names_the_columns(
+    run: Any, first: list[str], names: list[str]
+) -> None:
+    assert stream_rows._names_of(first, run) == names
+
+
+@pytest.mark.parametrize("every_s", [6, 60, 80, 180])
+def test_another_rate_than_that_of_training_is_told_once(run: Any, every_s: int) -> None:
+    rows = [
+        moved(row, str(np.datetime64("2024-01-01T00:00:00") + place * every_s))
+        for place, row in enumerate(lines_of(60))
+    ]
+    told = [line["text"] for line in events(streamed(run, rows), "note")]
+    wrong = [f"rows come every {every_s} s and those of training came every 60 s"]
+    assert [text.split(":")[0] for text in told] == (wrong if every_s in (6, 180) else [])
 
 
 def test_late_rows_in_no_order_move_no_clock(run: Any) -> None:
