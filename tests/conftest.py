@@ -1,13 +1,18 @@
-"""Skips are counted: one that nobody expects fails the whole run of the tests."""
+"""Skips are counted: one that nobody expects fails the whole run of the tests.
+
+`waits`: nothing in a training step may wait for a GPU.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib.util import find_spec
 from shutil import which
 
 import pytest
 import torch
+from waiting import Waits
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 EXPECTED = {
@@ -23,6 +28,15 @@ EXPECTED = {
     "SEQCL_DATA": 0 if os.environ.get("SEQCL_DATA") else 17,
 }
 """Reason of a skip, and how many tests have it in a run of the whole suite on this machine."""
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Waits]:
+    """Collect what would wait; the test fails if there is any. Tensors count as on a GPU."""
+    monkeypatch.setattr("seqcl.modalities.image.chosen.may_be_read", lambda _: False)
+    watch = Waits()
+    yield watch
+    assert watch.found == []
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -101,7 +101,8 @@ class _Block(nn.Module):
         same = in_channels == width and stride == 1
         self.shortcut: nn.Module = nn.Identity()
         if not same:
-            self.shortcut = nn.Sequential(_conv(in_channels, width, 1, stride), _norm(norm, width))
+            conv = _started(_Pointwise(in_channels, width, 1, stride, bias=False))
+            self.shortcut = nn.Sequential(conv, _norm(norm, width))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) to (B, width, ceil(H / stride), ceil(W / stride))."""
@@ -109,8 +110,26 @@ class _Block(nn.Module):
         return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(images), inplace=True)
 
 
+class _Pointwise(nn.Conv2d):
+    """A 1 x 1 convolution of the pixels that its stride keeps.
+
+    torch's own (2.11, CPU) writes beyond its memory in the gradient of fewer than 8 channels that
+    are last in memory.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Map (B, in_channels, H, W) to (B, width, ceil(H / stride), ceil(W / stride))."""
+        down, right = self.stride
+        return F.conv2d(input[:, :, ::down, ::right], self.weight)
+
+
 def _conv(in_channels: int, width: int, kernel: int, stride: int) -> nn.Conv2d:
-    conv = nn.Conv2d(in_channels, width, kernel, stride=stride, padding=kernel // 2, bias=False)
+    return _started(
+        nn.Conv2d(in_channels, width, kernel, stride=stride, padding=kernel // 2, bias=False)
+    )
+
+
+def _started(conv: nn.Conv2d) -> nn.Conv2d:
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv
 

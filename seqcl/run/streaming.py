@@ -279,8 +279,10 @@ class _Writer:
         if self.step is None or self.grid is not None or len(self.steps) == _RATE_ROWS:
             return
         self.steps.append(apart)
+        if len(self.steps) < _RATE_ROWS:
+            return
         usual = float(np.median(self.steps))
-        if len(self.steps) == _RATE_ROWS and not 1 / GAP_STEPS <= usual / self.step <= GAP_STEPS:
+        if not 1 / GAP_STEPS <= usual / self.step <= GAP_STEPS:
             self.note(
                 f"rows come every {usual / 1e9:g} s and those of training came every "
                 f"{self.step / 1e9:g} s: the scores mean little; send them at that rate"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from forked import CONTEXT
 from torch.nn import functional as F
 
 from seqcl.batch import Batch
@@ -44,6 +45,31 @@ def test_it_equals_the_network_written_out() -> None:
     encoded = encoder(batch, local=True)
     torch.testing.assert_close(encoded.local, x.flatten(2), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(encoded.pooled, x.mean((2, 3)), atol=1e-4, rtol=1e-4)
+
+
+def _shortcut_gradients(width: int) -> None:
+    """Compare a shortcut's gradients with torch's own, of the same values in another order."""
+    conv = ResNet2d(3, width=width).blocks[1].shortcut[0]
+    for _ in range(20):
+        plain = torch.randn(16, width, 12, 12)
+        given = (plain.to(memory_format=torch.channels_last), plain.clone())
+        found = []
+        for x, apply in zip(
+            given, (conv, lambda x: F.conv2d(x, conv.weight, stride=2)), strict=True
+        ):
+            x.requires_grad_()
+            found.append(torch.autograd.grad(apply(x).square().sum(), [x, conv.weight]))
+        for ours, torchs in zip(*found, strict=True):
+            torch.testing.assert_close(ours, torchs, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("width", [2, 4, 7])
+def test_the_gradient_of_a_narrow_shortcut_stays_in_its_memory(width: int) -> None:
+    """In a process of its own, which would crash."""
+    process = CONTEXT.Process(target=_shortcut_gradients, args=(width,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize(("stem", "stride"), [("cifar", 8), ("imagenet", 32)])

@@ -1,7 +1,6 @@
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqcl.batch import Batch
 from seqcl.methods.base import Loss
@@ -54,23 +53,14 @@ def test_parts_that_change_from_step_to_step_are_a_programmers_fault():
         guard.watch(1, batch, Loss(torch.ones(())), torch.ones(()))
 
 
-class NoReading(TorchDispatchMode):
-    """Refuse what makes the host wait for a device."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        assert "_local_scalar_dense" not in str(func), "a value was read from the device"
-        assert "nonzero" not in str(func), "a shape was read from the device"
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lars"])
-def test_a_step_reads_nothing_from_the_device(optimizer):
+def test_a_step_reads_nothing_from_the_device(optimizer, waits):
     net = nn.Linear(3, 2)
     net.weight.grad, net.bias.grad = torch.ones(2, 3), torch.ones(2)
     options = TrainingOptions(optimizer=optimizer)
     optimizer, guard = build_optimizer(net, options), Guard(CPU)
     for step in range(3):
-        with NoReading():
+        with waits:
             norm = clip_gradient(net, 1.0)
             batch = Batch(torch.zeros(2, 1, 3), torch.arange(2))
             skip_update(optimizer, guard.watch(step, batch, Loss(torch.ones(())), norm))
