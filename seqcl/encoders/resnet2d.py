@@ -17,6 +17,8 @@ from seqcl.registry import Spec
 
 __all__ = ["ResNet2d"]
 
+_SAFE = 8
+"""Channels from which torch's 1 x 1 convolution with a stride is used."""
 _BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 """Blocks of two convolutions in each of four stages."""
 
@@ -111,14 +113,15 @@ class _Block(nn.Module):
 
 
 class _Pointwise(nn.Conv2d):
-    """A 1 x 1 convolution of the pixels that its stride keeps.
+    """A 1 x 1 convolution; of fewer than 8 channels it takes the pixels that its stride keeps.
 
-    torch's own (2.11, CPU) writes beyond its memory in the gradient of fewer than 8 channels that
-    are last in memory.
+    There torch's own (2.11 on a CPU, channels last in memory) writes beyond its memory in the gradient.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Map (B, in_channels, H, W) to (B, width, ceil(H / stride), ceil(W / stride))."""
+        if self.in_channels >= _SAFE:
+            return super().forward(input)
         down, right = self.stride
         return F.conv2d(input[:, :, ::down, ::right], self.weight)
 
