@@ -115,7 +115,8 @@ class _Block(nn.Module):
 class _Pointwise(nn.Conv2d):
     """A 1 x 1 convolution; of fewer than 8 channels it takes the pixels that its stride keeps.
 
-    There torch's own (2.11 on a CPU, channels last in memory) writes beyond its memory in the gradient.
+    There torch's own (2.11 on a CPU, channels last in memory) writes beyond its memory in the
+    gradient.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
