@@ -36,24 +36,34 @@ from seqcl.cli.progress import note, note_skipped
     help="Steps that each vector of --level step sees.",
 )
 @options.data_overrides
+@options.world_size
 @options.heavy
 def command(run: Path, data_sources: tuple[str, ...], out: Path, **given: Any) -> int:
-    """Embed data with the encoder of RUN: arrays embeddings, ids and labels."""
+    """Embed data with the encoder of RUN: arrays embeddings, ids and labels.
+
+    On several processes: torchrun --nproc-per-node N -m seqcl embed …
+    """
+    from seqcl.distributed import rank
     from seqcl.run import embed_sources, load, write_embeddings
     from seqcl.run.embedding import SUFFIXES, check_output
+    from seqcl.run.launching import launched
 
     check_output("--out", out, SUFFIXES)
-    found, dataset = embed_sources(
-        load(run),
-        data_sources,
-        level=given["level"],
-        window=given["window"],
-        overrides=given["overrides"],
-        device=given["device"],
-        batch_size=given["batch_size"] or 256,
-        cpu_threads=given["threads"],
-    )
-    write_embeddings(found, out)
+    with launched(given["world_size"], hint="start again"):
+        found, dataset = embed_sources(
+            load(run),
+            data_sources,
+            level=given["level"],
+            window=given["window"],
+            overrides=given["overrides"],
+            device=given["device"],
+            batch_size=given["batch_size"] or 256,
+            cpu_threads=given["threads"],
+            shared=True,
+        )
+        if rank():
+            return 0
+        write_embeddings(found, out)
     for text in dataset.notes:
         note(f"note: {text}")
     rows, size = found.values.shape

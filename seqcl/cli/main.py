@@ -37,6 +37,8 @@ _COMMANDS = (
     "doctor",
 )
 
+_MANY_PROCESSES = ("pretrain", "embed")
+
 
 class _LazyGroup(click.RichGroup):
     """Import a command's module when it is asked for; a module imports no heavy library."""
@@ -70,7 +72,7 @@ def cli(ctx: click.Context) -> None:
     seqcl evaluate runs/first --train train.npz --test test.npz
     """
     world = os.environ.get("WORLD_SIZE", "1")
-    if world != "1" and ctx.invoked_subcommand != "pretrain":
+    if world != "1" and ctx.invoked_subcommand not in _MANY_PROCESSES:
         raise click.UsageError(
             f"{ctx.invoked_subcommand} works in one process and WORLD_SIZE is {world}; start it "
             "without torchrun"

@@ -18,6 +18,7 @@ __all__ = [
     "qdrant",
     "queries",
     "run_folder",
+    "world_size",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -119,3 +120,12 @@ def excerpt(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def world_size(command: F) -> F:
+    """Add --world-size."""
+    return click.option(
+        "--world-size",
+        type=click.IntRange(min=1),
+        help="Processes that must run; another number is refused. [default: torchrun's, or 1]",
+    )(command)

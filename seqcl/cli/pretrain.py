@@ -48,11 +48,7 @@ from seqcl.cli.progress import console_sink, print_dry_run, print_result
     "--workers", type=click.IntRange(min=0), help="Loader processes. [default: the preset's]"
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too (extra: track).")
-@click.option(
-    "--world-size",
-    type=click.IntRange(min=1),
-    help="Processes that must run; another number is refused. [default: as torchrun says, or 1]",
-)
+@options.world_size
 @options.heavy
 def command(
     preset: str, data_sources: tuple[str, ...], val_sources: tuple[str, ...], **given: Any

@@ -14,10 +14,12 @@ from seqcl.config.preset import changed_data, data_options
 from seqcl.data.dataset import Dataset, open_dataset
 from seqcl.data.duration import duration_text
 from seqcl.data.store import write_arrays
+from seqcl.distributed import world_size
 from seqcl.errors import DataError, UsageError
 from seqcl.files import atomic_write
 from seqcl.run.build import pick_device, threads
 from seqcl.run.folder import Run
+from seqcl.run.launching import refuse_another_start
 from seqcl.training.embed import embed
 
 __all__ = [
@@ -73,15 +75,21 @@ def embed_sources(
     batch_size: int = 256,
     cpu_threads: int | None = None,
     on_batch: Callable[[int, int], None] | None = None,
+    shared: bool = False,
 ) -> tuple[Embeddings, Dataset]:
-    """Embed every record of `sources`; returns the embeddings and the dataset they come from."""
+    """Embed every record of `sources`; returns the embeddings and the dataset they come from.
+
+    `shared`: all processes of a group call it, each embeds a part, and all get the whole.
+    """
     target = pick_device(device)
     with threads(cpu_threads):
         dataset = open_for(run, sources, overrides)
+        if shared and world_size() > 1:
+            refuse_another_start({"run": run.manifest["files"], "data": dataset.fingerprint})
         model = run.model.to(target)
         found = embed(
             model, dataset, level=level, window=window,
-            batch_size=batch_size, device=target, on_batch=on_batch,
+            batch_size=batch_size, device=target, on_batch=on_batch, shared=shared,
         )  # fmt: skip
     return found, dataset
 

@@ -21,7 +21,9 @@ _STARTED = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
 
 @contextmanager
-def launched(expected: int | None = None) -> Iterator[None]:
+def launched(
+    expected: int | None = None, *, hint: str = "continue with --resume"
+) -> Iterator[None]:
     """Join the processes that the environment names, as torchrun sets it, inside the block.
 
     Alone there is nothing to join; a process group that the caller has made is used and left.
@@ -30,14 +32,14 @@ def launched(expected: int | None = None) -> Iterator[None]:
     Raises:
         UsageError: `expected` processes were asked for and another number runs; a launcher
             started several that know nothing of each other.
-        TrainingError: the processes do not meet, or another one ended.
+        TrainingError: the processes do not meet, or another one ended: `hint` says what then.
     """
     own = not distributed.is_initialized()
     world = _promised() if own else world_size()
     if expected is not None and expected != world:
         raise UsageError(
             f"--world-size {expected}: {world} process{'es run' if world > 1 else ' runs'}; start "
-            f"them by torchrun --nproc-per-node {expected} -m seqcl pretrain …"
+            f"them by torchrun --nproc-per-node {expected} -m seqcl …"
         )
     if own:
         _refuse_strangers(world, expected)
@@ -53,8 +55,7 @@ def launched(expected: int | None = None) -> Iterator[None]:
         if not _is_lost(error):
             raise
         raise TrainingError(
-            f"another of the {world} processes ended, its own message says "
-            "why; continue with --resume"
+            f"another of the {world} processes ended, its own message says why; {hint}"
         ) from error
     # After an error the end of this process is what tells the others: to close in good order
     # would be to wait for them.
@@ -88,13 +89,13 @@ def _promised() -> int:
 
 
 def _refuse_strangers(world: int, expected: int | None) -> None:
-    """Refuse to be one of several trainings that each believe to be the only one."""
+    """Refuse to be one of several processes that each believe to be the only one."""
     groups = int(os.environ.get("GROUP_WORLD_SIZE", world))  # torchruns that know each other
     for name in _STARTED:
         started = os.environ.get(name, "1")
         if started != "1" and groups == 1 and expected is None:
             raise UsageError(
-                f"{name} is {started}, and each of these processes would train alone; start "
+                f"{name} is {started}, and each of these processes would work alone; start "
                 "one torchrun per machine with --nnodes and --rdzv-endpoint, or say --world-size "
                 f"{world} if each is a run of its own"
             )

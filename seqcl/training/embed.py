@@ -14,6 +14,7 @@ from torch import Tensor
 from seqcl.batch import Batch, Embeddings
 from seqcl.data.collate import Collate, collate_rows
 from seqcl.data.dataset import Dataset
+from seqcl.distributed import gather_rows, rank, world_size
 from seqcl.errors import UsageError
 from seqcl.model import Model
 
@@ -41,6 +42,7 @@ def embed(
     device: torch.device | str | None = None,
     on_batch: Callable[[int, int], None] | None = None,
     alike: bool = False,
+    shared: bool = False,
 ) -> Embeddings:
     """Embed every record: (N, E), or at step level a row for each step of each record.
 
@@ -60,9 +62,11 @@ def embed(
             encoder has none.
         batch_size: records at most in a chunk; chunks of long records are smaller.
         device: where to compute; None = where the model is.
-        on_batch: called with (records done, records) after each chunk.
+        on_batch: called with (records done by this process, records) after each chunk.
         alike: treat every dataset of series as one of unequal lengths with gaps, so that a record
             has the same bits in any of them.
+        shared: embed a part of the records and take the others from the other processes, which
+            call this with the same dataset; all get the whole.
 
     Raises:
         DataError: channels are missing, extra, or of another number.
@@ -81,9 +85,10 @@ def embed(
     model.to(device).eval()
     try:
         with torch.no_grad():
-            for rows, batch in _chunks(dataset, model.collate(), batch_size, device, alike):
+            collate = model.collate()
+            for rows, batch in _chunks(dataset, collate, batch_size, device, alike, shared):
                 if level == "instance":
-                    parts = model(batch).cpu()
+                    parts = model(batch).cpu()[:, None]
                 else:
                     parts = model.step_windows(batch, window, causal)
                 for row, part in zip(rows, parts, strict=False):  # beyond `rows`: fillers
@@ -93,6 +98,8 @@ def embed(
                     on_batch(done, len(dataset))
     finally:
         model.train(was_training)
+    if shared:
+        found = _of_all(found, model.embedding.out_dim)
     return _described(dataset, [part for part in found if part is not None], level)
 
 
@@ -103,33 +110,53 @@ def padded_length(steps: int) -> int:
 
 
 def _chunks(
-    dataset: Dataset, collate: Collate, batch_size: int, device: torch.device, alike: bool
+    dataset: Dataset,
+    collate: Collate,
+    batch_size: int,
+    device: torch.device,
+    alike: bool,
+    shared: bool,
 ) -> Iterator[tuple[list[int], Batch]]:
     """Yield rows and their batch, of one padded length each, filled up to `_FEWEST_ROWS`."""
     lengths = dataset.lengths
     unequal = dataset.size is None and (alike or bool((lengths != lengths[0]).any()))
     padded = np.array([padded_length(n) for n in lengths.tolist()]) if unequal else lengths
+    chunks: list[tuple[int, list[int]]] = []
     for length in np.unique(padded).tolist():
-        sized = Collate(collate.scaler, collate.missing, pad_multiple=length)
         members = np.flatnonzero(padded == length).tolist()
         limit = _STEPS_AT_ONCE.get(device.type, 1 << 20) // length
         size = max(_FEWEST_ROWS, min(batch_size, limit))
-        for first in range(0, len(members), size):
-            rows = members[first : first + size]
-            filled = rows + rows[-1:] * (_FEWEST_ROWS - len(rows))
-            batch = collate_rows(dataset, filled, sized).to(device)
-            if batch.mask is None and unequal:
-                batch = replace(batch, mask=batch.values.new_ones(len(batch), length).bool())
-            yield rows, batch
+        chunks += [
+            (length, members[first : first + size]) for first in range(0, len(members), size)
+        ]
+    for length, rows in chunks[rank() :: world_size()] if shared else chunks:
+        filled = rows + rows[-1:] * (_FEWEST_ROWS - len(rows))
+        sized = Collate(collate.scaler, collate.missing, pad_multiple=length)
+        batch = collate_rows(dataset, filled, sized).to(device)
+        if batch.mask is None and unequal:
+            batch = replace(batch, mask=batch.values.new_ones(len(batch), length).bool())
+        yield rows, batch
+
+
+def _of_all(found: list[Tensor | None], dim: int) -> list[Tensor | None]:
+    """Return what every process found: for each record the part (k, dim) of the one that has it."""
+    own = [row for row, part in enumerate(found) if part is not None]
+    parts = [torch.empty(0, dim), *(part for part in found if part is not None)]
+    rows = gather_rows(torch.tensor(own, dtype=torch.int64)).tolist()
+    sizes = gather_rows(torch.tensor([len(part) for part in parts[1:]], dtype=torch.int64))
+    joined = torch.split(gather_rows(torch.cat(parts)), sizes.tolist())
+    whole: list[Tensor | None] = [None] * len(found)
+    for row, part in zip(rows, joined, strict=True):
+        whole[row] = part
+    return whole
 
 
 def _described(dataset: Dataset, parts: list[Tensor], level: str) -> Embeddings:
     """Join the parts of all records and say what is known of them."""
     step = level == "step"
-    values = torch.cat(parts) if step else torch.stack(parts)
     groups = tuple(dataset.groups)
     return Embeddings(
-        values.float().numpy(),
+        torch.cat(parts).float().numpy(),
         tuple(dataset.ids),
         labels=tuple(dataset.labels) if dataset.classes else None,
         groups=groups if any(group is not None for group in groups) else None,

@@ -371,9 +371,9 @@ def test_another_number_of_processes_than_was_asked_for_is_refused(
 
 
 @pytest.mark.parametrize(
-    "command", [("embed", "run", "--data", "a", "--out", "e.npz"), ("doctor",)]
+    "command", [("predict", "run", "--data", "a", "--out", "e.csv"), ("doctor",)]
 )
-def test_commands_that_do_not_train_are_refused_in_several_processes(
+def test_commands_of_one_process_are_refused_in_several_processes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")

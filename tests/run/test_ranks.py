@@ -120,6 +120,22 @@ def test_several_processes_solve_the_closed_form_of_one(world: int, models: Mode
     assert difference <= 1e-4 * (expected @ expected.T).norm()
 
 
+@pytest.mark.parametrize("level", ["instance", "step"])
+def test_several_processes_embed_what_one_does(
+    level: str, tmp_path: Path, series: Path, finished: tuple[Path, str]
+) -> None:
+    found = []
+    for world in (1, 2, 3):
+        out = tmp_path / f"{world}.npz"
+        plain = ("--data", str(series), "--out", str(out), "--device", "cpu", "--threads", "1")
+        in_ranks(world, [["embed", str(finished[0]), *plain, "--level", level]])
+        found.append(np.load(out))
+    assert found[0]["ids"].size == RECORDS
+    for other in found[1:]:
+        assert sorted(other) == sorted(found[0])
+        assert all(np.array_equal(found[0][name], other[name]) for name in other)
+
+
 STEPS = 150
 SMALL = ("encoder.widths=[8,8]", f"training.batch_size={BATCH}", f"training.steps={STEPS}",
          "training.log_every=1", "training.checkpoint_every=4", "training.workers=1",
