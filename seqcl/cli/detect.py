@@ -73,12 +73,13 @@ def command(run: Path, data_sources: tuple[str, ...], **given: Any) -> int:
 
 def _files(run: Any, sources: tuple[str, ...], rules: Any, given: dict[str, Any]) -> int:
     from seqcl.run.detecting import detect_sources, write_incidents, write_scores
+    from seqcl.run.detection_picture import check_picture, picture_detection
     from seqcl.run.embedding import check_output
 
     check_output("--out", given["out"])
     check_output("--incidents", given["incidents"])
     check_output("--report", given["report"], (".html",))
-    check_output("--picture", given["picture"], (".png", ".svg"))
+    check_picture(given["picture"])
     detector, dataset, results = detect_sources(
         run, sources, rules, overrides=given["overrides"],
         causal=given["causal"], cpu_threads=given["threads"],
@@ -93,8 +94,6 @@ def _files(run: Any, sources: tuple[str, ...], rules: Any, given: dict[str, Any]
 
         report_detection(run, detector, found, given["report"])
     if given["picture"] is not None:
-        from seqcl.run.detection_picture import picture_detection
-
         left_out = picture_detection(run, detector, found, given["picture"])
         if left_out is not None:
             note(f"note: {left_out}")

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from seqcl.files import atomic_write
-from seqcl.report.canvas import Canvas
-from seqcl.report.ticks import row_ticks, time_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["Timeline", "Track", "draw_timelines", "write_timelines"]
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
-Points = npt.NDArray[np.float64]
-_Number = TypeVar("_Number", float, Points)
 
-_WIDTH, _LEFT, _RIGHT = 1_000, 64, 20
-_PLOT = _WIDTH - _LEFT - _RIGHT
-_HEAD, _AXIS, _BELOW = 78, 22, 26
-_TITLE, _SCORE, _CHANNEL, _GAP = 18, 140, 62, 8
-_INK, _GREY, _FRAME, _PAPER = "#1f2933", "#6b7680", "#d5dade", "#fbfbfc"
+_WIDTH, _HEAD, _SCORE, _CHANNEL, _GAP, _FOOT = 10.0, 0.8, 1.4, 0.6, 0.27, 0.55
+"""Inches: of the picture, above the panels, of a panel, between two, below them."""
+_LEFT, _RIGHT = 0.075, 0.98
+_DPI = 200
+_PIXELS = 1_800
+"""Points along a panel that can be told apart."""
+_INK, _GREY = "#1f2933", "#6b7680"
 _SCORE_COLOUR, _CHANNEL_COLOUR, _LIMIT = "#0b5c8a", "#3d4f5c", "#c8500a"
 _INCIDENT, _LABEL = "#fbdcc6", "#009e73"
-_THINNEST = 2.0
-"""Width of the shortest incident that can still be seen."""
+_STYLE: dict[Any, Any] = {"font.size": 8, "axes.edgecolor": "#d5dade", "axes.facecolor": "#fbfbfc",
+          "xtick.color": _GREY, "ytick.color": _GREY, "xtick.labelcolor": _GREY,
+          "ytick.labelcolor": _GREY, "text.parse_math": False, "date.converter": "concise",
+          "svg.fonttype": "none", "svg.hashsalt": "seqcl"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,165 +65,121 @@ class Timeline:
     labelled: npt.NDArray[np.bool_] | None = None
     """(T,) rows that are known to be anomalous."""
 
+    @property
+    def x(self) -> npt.NDArray[Any]:
+        """Where the rows stand: (T,) times, or their numbers."""
+        if self.times is None:
+            return np.arange(len(self.score))
+        return self.times.astype("datetime64[ns]")
+
 
 def write_timelines(out: Path, timelines: Sequence[Timeline]) -> None:
-    """Write a picture of the suffix's form, ``.png`` or ``.svg``."""
-    canvas = draw_timelines(timelines)
-    atomic_write(out, canvas.png() if out.suffix == ".png" else canvas.svg())
+    """Write a picture of the suffix's form, ``.png`` or ``.svg``; needs matplotlib."""
+    import matplotlib as mpl
+
+    stream = io.BytesIO()
+    form = out.suffix.removeprefix(".")
+    with mpl.rc_context(_STYLE):
+        metadata = {"Date": None} if form == "svg" else None
+        draw_timelines(timelines).savefig(stream, format=form, dpi=_DPI, metadata=metadata)
+    atomic_write(out, stream.getvalue())
 
 
-def draw_timelines(timelines: Sequence[Timeline]) -> Canvas:
+def draw_timelines(timelines: Sequence[Timeline]) -> Figure:
     """Draw recordings one below another."""
+    from matplotlib.figure import Figure
+
     heights = [_height(one) for one in timelines]
-    canvas = Canvas(_WIDTH, sum(heights))
-    canvas.rectangle(0, 0, _WIDTH, canvas.height, "#ffffff")
-    top = 0
+    figure = Figure(figsize=(_WIDTH, sum(heights)))
+    top = sum(heights)
     for one, height in zip(timelines, heights, strict=True):
-        _draw(canvas, one, top)
-        top += height
-    return canvas
+        _draw(figure, one, top)
+        top -= height
+    return figure
 
 
-def _height(one: Timeline) -> int:
-    return _HEAD + _SCORE + len(one.tracks) * (_TITLE + _CHANNEL + _GAP) + _GAP + _AXIS + _BELOW
+def _height(one: Timeline) -> float:
+    return _HEAD + _SCORE + len(one.tracks) * (_GAP + _CHANNEL) + _FOOT
 
 
-def _draw(canvas: Canvas, one: Timeline, top: int) -> None:
-    canvas.text(_LEFT, top + 24, _short(one.title, 60), 16, _INK)
-    for place, text in enumerate(one.notes[:2]):
-        canvas.text(_LEFT, top + 44 + 18 * place, text, 12, _GREY)
-    _legend(canvas, one, top + 24)
-    y = top + _HEAD
-    _panel(canvas, one, y, _SCORE)
-    low, high = _span(np.append(one.score, one.threshold))
-    _curve(canvas, one.score, low, high, y, _SCORE, _SCORE_COLOUR, 1.3)
-    level = _down(one.threshold, low, high, y, _SCORE)
-    ends = np.array([[_LEFT, level], [_LEFT + _PLOT, level]], np.float64)
-    canvas.line(ends, _LIMIT, 1.2, dashes=5.0)
-    for _, _, peak in one.incidents:
-        x, height = (
-            _across(peak, len(one.score)),
-            _down(float(one.score[peak]), low, high, y, _SCORE),
-        )
-        canvas.rectangle(x - 2.5, height - 2.5, 5, 5, _LIMIT)
-    _scale(canvas, one.score, y, _SCORE)
-    if y + 16 < level < y + _SCORE - 16:
-        canvas.text(_LEFT - 6, level + 4, f"{one.threshold:.3g}", 11, _LIMIT, "end")
-    y += _SCORE + _GAP
-    for track in one.tracks:
-        canvas.text(_LEFT, y + 13, _short(track.name, 60), 12, _INK)
-        canvas.text(_LEFT + _PLOT, y + 13, track.note, 11, _GREY, "end")
-        y += _TITLE
-        _panel(canvas, one, y, _CHANNEL)
-        low, high = _span(track.values)
-        _curve(canvas, track.values, low, high, y, _CHANNEL, _CHANNEL_COLOUR, 1.0)
-        _scale(canvas, track.values, y, _CHANNEL)
-        y += _CHANNEL + _GAP
-    _axis(canvas, one, y - _GAP)
+def _draw(figure: Figure, one: Timeline, top: float) -> None:
+    """Draw a recording whose upper edge is `top` inches above the lower one of the figure."""
+    whole = figure.get_figheight()
+    panels: list[Axes] = []
+    y = top - _HEAD
+    for height in (_SCORE, *(_CHANNEL for _ in one.tracks)):
+        box = (_LEFT, (y - height) / whole, _RIGHT - _LEFT, height / whole)
+        panels.append(figure.add_axes(box, sharex=panels[0] if panels else None))
+        y -= height + _GAP
+    for text, down, size, colour in (
+        (_short(one.title), 0.24, 12, _INK),
+        *((note, 0.44 + 0.18 * row, 8, _GREY) for row, note in enumerate(one.notes[:2])),
+    ):
+        figure.text(_LEFT, (top - down) / whole, text, size=size, color=colour)
+    score, *channels = panels
+    _curve(score, one, one.score, _SCORE_COLOUR, "score")
+    score.axhline(one.threshold, color=_LIMIT, lw=1, ls="--", label="threshold")
+    peaks = [peak for _, _, peak in one.incidents]
+    score.plot(one.x[peaks], one.score[peaks], "s", color=_LIMIT, ms=3)
+    for panel, track in zip(channels, one.tracks, strict=True):
+        _curve(panel, one, track.values, _CHANNEL_COLOUR, track.name)
+        panel.set_title(_short(track.name), loc="left", size=8, color=_INK, pad=3)
+        panel.set_title(track.note, loc="right", size=7, color=_GREY, pad=3)
+    for panel in panels:
+        _shade(panel, one)
+        panel.margins(x=0)
+        panel.tick_params(labelbottom=panel is panels[-1], length=2)
+        panel.locator_params(axis="y", nbins=3)
+    if one.times is None:
+        panels[-1].xaxis.set_major_formatter("{x:,.0f}")
+        panels[-1].locator_params(axis="x", integer=True)
+        panels[-1].set_xlabel("row", loc="right", color=_GREY, labelpad=0)
+    score.legend(
+        loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False, labelcolor=_GREY,
+        borderaxespad=0,
+    )  # fmt: skip
 
 
-def _legend(canvas: Canvas, one: Timeline, y: float) -> None:
-    """Name the colours, from right to left."""
-    x = float(_LEFT + _PLOT)
-    entries = [("incident", _INCIDENT, 66), ("threshold", _LIMIT, 76), ("score", _SCORE_COLOUR, 52)]
-    if one.labelled is not None:
-        entries.insert(0, ("labelled", _LABEL, 66))
-    for name, colour, width in entries:
-        canvas.text(x, y, name, 11, _GREY, "end")
-        thick = 9 if name == "incident" else 3
-        canvas.rectangle(x - width, y - 4 - thick / 2, 12, thick, colour)
-        x -= width + 14
-
-
-def _panel(canvas: Canvas, one: Timeline, y: float, height: float) -> None:
-    """Draw the ground of a panel: incidents, and a band where rows are labelled."""
-    canvas.rectangle(_LEFT, y, _PLOT, height, _PAPER, _FRAME)
-    steps = len(one.score)
-    for first, last, _ in one.incidents:
-        x = _across(first - 0.5, steps)
-        width = max(_across(last + 0.5, steps) - x, _THINNEST)
-        x = min(x, _LEFT + _PLOT - width)
-        canvas.rectangle(x, y, width, height, _INCIDENT)
-    if one.labelled is not None:
-        edges = np.diff(one.labelled.astype(np.int8), prepend=0, append=0)
-        for first, stop in zip(*(np.flatnonzero(edges == sign) for sign in (1, -1)), strict=True):
-            x = _across(first - 0.5, steps)
-            width = max(_across(stop - 0.5, steps) - x, _THINNEST)
-            canvas.rectangle(min(x, _LEFT + _PLOT - width), y, width, 4, _LABEL)
-
-
-def _curve(
-    canvas: Canvas, values: Floats, low: float, high: float, y: float, height: float,
-    colour: str, width: float,
-) -> None:  # fmt: skip
+def _curve(panel: Axes, one: Timeline, values: Floats, colour: str, name: str) -> None:
     """Draw a series; of a long one the lowest and the highest value of each pixel."""
     rows, shown = _envelope(np.asarray(values, np.float64))
-    points = np.stack([_across(rows, len(values)), _down(shown, low, high, y, height)], axis=1)
-    known = np.isfinite(shown)
-    breaks = np.flatnonzero(np.diff(known.astype(np.int8), prepend=0, append=0))
-    for first, stop in breaks.reshape(-1, 2).tolist():
-        part = points[first:stop]
-        if len(part) == 1:
-            part = part.repeat(2, axis=0) + np.array([[-0.5, 0.0], [0.5, 0.0]])
-        canvas.line(part, colour, width)
+    alone = np.isfinite(shown) & ~np.isfinite(np.pad(shown, 1, constant_values=np.nan)[:-2])
+    alone &= ~np.isfinite(np.append(shown[1:], np.nan))
+    panel.plot(one.x[rows], shown, color=colour, lw=0.8, label=name)
+    panel.plot(one.x[rows[alone]], shown[alone], ",", color=colour)
+    if not np.isfinite(shown).any():
+        panel.set_yticks([])
 
 
-def _envelope(values: Points) -> tuple[Points, Points]:
+def _shade(panel: Axes, one: Timeline) -> None:
+    """Shade incidents, and mark above them the rows that are labelled."""
+    for number, (first, last, _) in enumerate(one.incidents):
+        name = None if number else "incident"
+        panel.axvspan(
+            one.x[first], one.x[last], fc=_INCIDENT, ec=_INCIDENT, lw=1, zorder=0, label=name
+        )
+    if one.labelled is None:
+        return
+    edges = np.diff(one.labelled.astype(np.int8), prepend=0, append=0)
+    runs = zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1, strict=True)
+    for number, (first, last) in enumerate(runs):
+        name = None if number else "labelled"
+        panel.axvspan(one.x[first], one.x[last], 0.94, 1, fc=_LABEL, ec=_LABEL, lw=1, label=name)
+
+
+def _envelope(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], Floats]:
     """Return rows and values to draw: all, or two for each pixel, NaN where it has none."""
-    pixels = _PLOT
-    if len(values) <= 2 * pixels:
-        return np.arange(len(values), dtype=np.float64), values
-    starts = np.linspace(0, len(values), pixels, endpoint=False).astype(np.int64)
+    if len(values) <= 2 * _PIXELS:
+        return np.arange(len(values)), values
+    starts = np.linspace(0, len(values), _PIXELS, endpoint=False).astype(np.int64)
     known = np.isfinite(values)
     lowest = np.minimum.reduceat(np.where(known, values, np.inf), starts)
     highest = np.maximum.reduceat(np.where(known, values, -np.inf), starts)
     pairs = np.stack([lowest, highest], axis=1)
     pairs[1::2] = pairs[1::2, ::-1]  # down again, so that the line is not a saw
     pairs[~np.isfinite(pairs)] = np.nan
-    return np.repeat(starts.astype(np.float64), 2), pairs.reshape(-1)
+    return np.repeat(starts, 2), pairs.reshape(-1)
 
 
-def _scale(canvas: Canvas, values: Floats, y: float, height: float) -> None:
-    """Write the highest value at the top and the lowest at the bottom."""
-    known = values[np.isfinite(values)]
-    if len(known):
-        canvas.text(_LEFT - 6, y + 10, f"{known.max():.4g}", 11, _GREY, "end")
-        canvas.text(_LEFT - 6, y + height - 2, f"{known.min():.4g}", 11, _GREY, "end")
-
-
-def _axis(canvas: Canvas, one: Timeline, y: float) -> None:
-    """Write times, or rows, below the last panel."""
-    steps = len(one.score)
-    ticks = row_ticks(steps) if one.times is None else time_ticks(one.times)
-    last = -np.inf
-    for row, text in ticks:
-        x = _across(row, steps)
-        if x - last < 70 or x > _LEFT + _PLOT - 20:
-            continue
-        canvas.line(np.array([[x, y], [x, y + 4]]), _GREY)
-        canvas.text(x, y + 17, text, 11, _GREY, "middle")
-        last = x
-    if one.times is None:
-        canvas.text(_LEFT + _PLOT, y + 17, "row", 11, _GREY, "end")
-
-
-def _span(values: Floats) -> tuple[float, float]:
-    """Return the range of what is known, with some room; 0 to 1 where nothing is."""
-    known = np.asarray(values, np.float64)[np.isfinite(values)]
-    if not len(known):
-        return 0.0, 1.0
-    low, high = float(known.min()), float(known.max())
-    room = 0.04 * (high - low) or max(1e-9, 0.5 * abs(high))
-    return low - room, high + room
-
-
-def _across(row: _Number, steps: int) -> _Number:
-    return _LEFT + (row + 0.5) / max(1, steps) * _PLOT
-
-
-def _down(value: _Number, low: float, high: float, y: float, height: float) -> _Number:
-    return y + (high - value) / (high - low) * height
-
-
-def _short(text: str, longest: int) -> str:
+def _short(text: str, longest: int = 60) -> str:
     return text if len(text) <= longest else f"…{text[1 - longest :]}"

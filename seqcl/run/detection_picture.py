@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from seqcl.detection.detector import Detector
+from seqcl.errors import UsageError
 from seqcl.report.timeline import Timeline, Track, write_timelines
 from seqcl.run.detecting import Detected
 from seqcl.run.detection_report import top_channels
+from seqcl.run.embedding import check_output
 from seqcl.run.folder import Run
 
-__all__ = ["picture_detection"]
+__all__ = ["check_picture", "picture_detection"]
 
 _RECORDINGS = 12
 """Recordings that one picture has room for."""
+
+
+def check_picture(out: Path | None) -> None:
+    """Raise UsageError, before any work, where the picture cannot be drawn or written."""
+    check_output("--picture", out, (".png", ".svg"))
+    if out is not None and find_spec("matplotlib") is None:
+        raise UsageError(
+            "--picture needs matplotlib, which is not installed: pip install 'seqcl[picture]'"
+        )
 
 
 def picture_detection(

@@ -18,6 +18,7 @@ from command_line import Seqcl, run_command
 from seqcl.errors import ArtefactError, DataError, UsageError
 from seqcl.run import load
 from seqcl.run.detecting import RuleOptions
+from seqcl.run.detection_picture import check_picture
 from seqcl.run.streaming import stream_lines
 
 
@@ -237,9 +238,18 @@ def test_labelled_rows_judge_the_detector_beside_plain_scores(
     picture = (tmp_path / "p.svg").read_text()
     texts = re.findall("<text[^>]*>([^<]*)</text>", picture)
     assert {"test.csv", "score", "threshold", "incident", "labelled", "heat"} <= set(texts)
-    assert any(re.fullmatch(r"\d+% of the incidents&#x27; scores", text) for text in texts)
+    assert any(re.fullmatch(r"\d+% of the incidents' scores", text) for text in texts)
     done = seqcl("detect", plant / "run", "--data", data, "--picture", "p.jpg", code=2)
     assert "--picture p.jpg: unknown suffix '.jpg'. Known: .png, .svg" in done.stderr
+
+
+def test_a_picture_without_matplotlib_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("seqcl.run.detection_picture.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"pip install 'seqcl\[picture\]'"):
+        check_picture(Path("a.png"))
+    check_picture(None)
 
 
 def logged(path: Path, data: Path) -> list[str]:

@@ -86,7 +86,7 @@ def test_a_second_derivative_is_refused(found: Any) -> None:
 @needs_triton
 def test_the_doctor_compares_the_kernel_with_the_tiles(found: Any) -> None:
     detail = found["others"]["doctor"]
-    assert re.fullmatch(r"similarities by triton \(.+\), within \de-0[67] of the tiles", detail)
+    assert re.fullmatch(r"similarities by triton \(.+\), within \de-0[6-9] of the tiles", detail)
 
 
 @needs_triton

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
 from PIL import Image
 
-from seqcl.report.ticks import row_ticks, time_ticks
 from seqcl.report.timeline import Timeline, Track, draw_timelines, write_timelines
 
-LEFT, PLOT, INCIDENT, SCORE = 64, 916, "#fbdcc6", "#0b5c8a"
-MINUTE = 60 * 10**9
+INCIDENT, LABEL, MINUTE = "#fbdcc6", "#009e73", 60 * 10**9
 START = int(np.datetime64("2024-05-31T23:50:00", "ns").astype(np.int64))
 
 
@@ -27,91 +28,102 @@ def timeline(steps: int = 100, **changes: object) -> Timeline:
     return Timeline(**(given | changes))
 
 
-def shapes(*timelines: Timeline) -> list[tuple[str, dict[str, str], str]]:
-    root = ElementTree.fromstring(draw_timelines(timelines).svg())
-    return [(item.tag.rpartition("}")[2], item.attrib, item.text or "") for item in root]
+def panels(*timelines: Timeline) -> list[Axes]:
+    """Return the score's panel, then those of the channels."""
+    return draw_timelines(timelines).axes
 
 
-def filled(colour: str, *timelines: Timeline) -> list[dict[str, str]]:
-    return [item for tag, item, _ in shapes(*timelines) if item.get("fill") == colour]
+def boxes(panel: Axes, colour: str) -> list[tuple[float, float]]:
+    """Return the first and last place of what is filled with a colour."""
+    found = [box for box in panel.patches if to_hex(box.get_facecolor()) == colour]
+    return [(box.get_x(), box.get_x() + box.get_width()) for box in found]
+
+
+def curve(panel: Axes) -> Line2D:
+    return panel.lines[0]
 
 
 def test_incidents_are_shaded_in_every_panel_where_their_rows_are() -> None:
-    boxes = [box for box in filled(INCIDENT, timeline()) if float(box["height"]) > 20]
-    assert len(boxes) == 2  # score and one channel
-    for box in boxes:
-        assert float(box["x"]) == pytest.approx(LEFT + 0.4 * PLOT, abs=0.1)
-        assert float(box["width"]) == pytest.approx(0.2 * PLOT, abs=0.1)
+    score, channel = panels(timeline())
+    assert boxes(score, INCIDENT) == boxes(channel, INCIDENT) == [(40, 59)]
+    assert score.get_xlim() == channel.get_xlim() == (0, 99)
 
 
-def test_the_shortest_incident_can_be_seen_and_stays_inside() -> None:
-    for row in (0, 99_999):
-        one = timeline(100_000, incidents=[(row, row, row)])
-        for box in filled(INCIDENT, one)[1:]:
-            assert float(box["width"]) >= 2
-            assert LEFT - 0.1 <= float(box["x"]) <= LEFT + PLOT - 2 + 0.1
+def test_the_shortest_incident_can_be_seen(tmp_path: Path) -> None:
+    one = timeline(100_000, incidents=[(50_000, 50_000, 50_000)], score=np.zeros(100_000))
+    write_timelines(tmp_path / "a.png", [one])
+    assert shaded(tmp_path / "a.png").any()
 
 
 def test_a_long_series_keeps_its_extremes_and_few_points() -> None:
     score = np.zeros(1_000_000)
     score[654_321] = 9.0
-    (line,) = [item for tag, item, _ in shapes(timeline(1_000_000, score=score, tracks=[]))
-               if tag == "polyline" and item["stroke"] == SCORE]  # fmt: skip
-    points = np.array([pair.split(",") for pair in line["points"].split()], float)
-    assert len(points) == 2 * PLOT
-    assert points[points[:, 1].argmin(), 0] == pytest.approx(LEFT + 0.654321 * PLOT, abs=1.1)
+    (panel,) = panels(timeline(1_000_000, score=score, tracks=[]))
+    x, y = curve(panel).get_data()
+    assert len(x) < 5_000
+    assert y.max() == 9.0
+    assert x[y.argmax()] == pytest.approx(654_321, abs=1_000)
 
 
 def test_a_missing_value_breaks_the_line_and_one_value_between_is_drawn() -> None:
     score = np.arange(10.0)
     score[[3, 5]] = np.nan
-    one = timeline(10, score=score, tracks=[], incidents=[])
-    lines = [item["points"].split() for tag, item, _ in shapes(one)
-             if tag == "polyline" and item["stroke"] == SCORE]  # fmt: skip
-    assert [len(points) for points in lines] == [3, 2, 4]
+    (panel,) = panels(timeline(10, score=score, tracks=[], incidents=[]))
+    assert np.array_equal(curve(panel).get_ydata(), score, equal_nan=True)
+    assert panel.lines[1].get_xydata().tolist() == [[4, 4]]
 
 
-def test_texts_are_escaped_and_nothing_known_draws_an_empty_panel() -> None:
+def test_texts_are_as_they_are_and_nothing_known_draws_an_empty_panel(tmp_path: Path) -> None:
     nothing = np.full(20, np.nan)
-    one = timeline(20, score=nothing, incidents=[], tracks=[Track("all missing", "", nothing)])
-    texts = [text for tag, _, text in shapes(timeline(), one) if tag == "text"]
-    assert {"pump <1>", "one incident", "flow & heat", "90%", "all missing"} <= set(texts)
+    one = timeline(
+        20, title="$x^2$", score=nothing, incidents=[], tracks=[Track("all missing", "", nothing)]
+    )
+    write_timelines(tmp_path / "a.svg", [timeline(), one])
+    texts = [item.text for item in ElementTree.parse(tmp_path / "a.svg").iter() if item.text]
+    assert {"pump <1>", "one incident", "flow & heat", "90%", "$x^2$", "all missing"} <= set(texts)
 
 
 def test_labels_are_a_band_and_named_in_the_legend() -> None:
-    labelled = np.arange(100) >= 75
-    found = filled("#009e73", timeline(labelled=labelled, tracks=[]))
-    assert [float(box["width"]) for box in found] == pytest.approx([12, PLOT / 4], abs=0.1)
-    assert not filled("#009e73", timeline())
+    def names(panel: Axes) -> list[Any]:
+        return [text.get_text() for text in panel.get_legend().get_texts()]
+
+    (panel,) = panels(timeline(labelled=np.arange(100) >= 75, tracks=[]))
+    assert boxes(panel, LABEL) == [(75, 99)]
+    assert names(panel) == ["score", "threshold", "incident", "labelled"]
+    (panel,) = panels(timeline(tracks=[]))
+    assert not boxes(panel, LABEL)
+    assert names(panel) == ["score", "threshold", "incident"]
 
 
-def test_a_png_shows_the_same_at_twice_the_size(tmp_path: Path) -> None:
-    write_timelines(tmp_path / "a.png", [timeline(), timeline()])
-    image = Image.open(tmp_path / "a.png").convert("RGB")
-    canvas = draw_timelines([timeline(), timeline()])
-    assert image.size == (2 * canvas.width, 2 * canvas.height)
-    middle = tuple(int(INCIDENT[at : at + 2], 16) for at in (1, 3, 5))
-    pixels = np.asarray(image)
-    shaded = (pixels == middle).all(axis=2).any(axis=0)
-    shaded[int(2 * (LEFT + 0.7 * PLOT)) :] = False  # the legend
-    first, last = np.flatnonzero(shaded)[[0, -1]] / 2
-    assert first == pytest.approx(LEFT + 0.4 * PLOT, abs=1)
-    assert last == pytest.approx(LEFT + 0.6 * PLOT, abs=1)
-    write_timelines(tmp_path / "a.svg", [timeline()])
-    assert re.match("<svg ", (tmp_path / "a.svg").read_text())
+def test_rows_stand_at_their_times() -> None:
+    times = START + np.arange(100) * MINUTE
+    times[60:] += 600 * MINUTE  # a gap
+    figure = draw_timelines([timeline(times=times)])
+    figure.draw_without_rendering()
+    first, last = boxes(figure.axes[0], INCIDENT)[0]
+    left, right = figure.axes[0].get_xlim()
+    assert (last - first) / (right - left) == pytest.approx(19 / 699)
 
 
-def test_ticks_stand_at_round_times_and_name_a_new_day() -> None:
-    times = START + np.arange(60) * MINUTE
-    assert time_ticks(times)[:3] == [
-        (0, "05-31 23:50"), (10, "06-01 00:00"), (20, "00:10"),
-    ]  # fmt: skip
-    assert [text for _, text in time_ticks(START + np.arange(30) * 24 * 60 * MINUTE)][:2] == [
-        "2024-06-06", "2024-06-13",
-    ]  # fmt: skip
-    assert time_ticks(times[:1]) == [(0, "05-31 23:50:00.000")]
+def shaded(picture: Path) -> np.ndarray:
+    """Return which columns of pixels below the legend have the colour of incidents."""
+    pixels = np.asarray(Image.open(picture).convert("RGB"))[200:]
+    colour = tuple(int(INCIDENT[at : at + 2], 16) for at in (1, 3, 5))
+    return (pixels == colour).all(axis=2).any(axis=0)
 
 
-def test_ticks_of_rows_are_round() -> None:
-    assert row_ticks(1_145)[:3] == [(0, "0"), (200, "200"), (400, "400")]
-    assert row_ticks(3) == [(0, "0"), (1, "1"), (2, "2")]
+def test_a_png_shows_recordings_below_each_other(tmp_path: Path) -> None:
+    for count in (1, 2):
+        write_timelines(tmp_path / f"{count}.png", [timeline()] * count)
+    sizes = [Image.open(tmp_path / f"{count}.png").size for count in (1, 2)]
+    assert sizes[0][0] == sizes[1][0] == 2_000
+    assert sizes[1][1] == 2 * sizes[0][1]
+    columns = np.flatnonzero(shaded(tmp_path / "1.png"))
+    left, width = 0.075 * 2_000, 0.905 * 2_000
+    assert columns[[0, -1]] == pytest.approx([left + row / 99 * width for row in (40, 59)], abs=3)
+
+
+def test_an_svg_is_the_same_each_time(tmp_path: Path) -> None:
+    for name in ("a.svg", "b.svg"):
+        write_timelines(tmp_path / name, [timeline()])
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
