@@ -41,18 +41,18 @@ def resample_at(
     last = values.shape[-1] - 1
     weight = positions.clamp(0, last)
     left = weight.long()
-    right = (left + 1).clamp_(max=last)
-    weight.sub_(left)
+    weight.frac_()
     if mask is not None:
         values = zero_masked(values, mask)
+        right = (left + 1).clamp_(max=last)
         mask = mask.gather(1, left) & (mask.gather(1, right) | (weight == 0))
     if lengths is not None:
         inside = torch.arange(left.shape[1], device=lengths.device) < lengths.unsqueeze(1)
         mask = inside if mask is None else mask & inside
-    shape = (-1, values.shape[1], -1)
-    out = values.gather(2, left.unsqueeze(1).expand(shape))
-    after = values.gather(2, right.unsqueeze(1).expand(shape))
-    out.lerp_(after, weight.unsqueeze(1).to(values.dtype))
+    index = left.unsqueeze(1).expand(-1, values.shape[1], -1)
+    following = torch.cat([values[..., 1:], values[..., -1:]], -1)  # cheaper than a second index
+    out = values.gather(2, index)
+    out.lerp_(following.gather(2, index), weight.unsqueeze(1).to(values.dtype))
     return zero_masked(out, mask), mask
 
 

@@ -70,7 +70,8 @@ class Speed(Resampling):
         start = params["place"] * (1 - params["rate"]) * last
         moved = torch.addcmul(start, positions, params["rate"])
         period = (2 * last).clamp(min=1)  # a record of one step has nothing to reflect
-        return last - (moved.remainder(period) - last).abs()
+        turns = (moved / period).floor_()  # faster than a remainder
+        return last - torch.addcmul(moved, turns, period, value=-1).sub_(last).abs_()
 
 
 @dataclass(frozen=True, kw_only=True)
