@@ -30,15 +30,20 @@ _LONGEST = 1 << 40
 
 
 def pretrain_detector(
-    preset: Preset, settings: Settings, out: Path, *, resume: bool, sinks: Sequence[Sink]
+    preset: Preset,
+    settings: Settings,
+    out: Path,
+    *,
+    resume: bool,
+    max_minutes: float | None,
+    sinks: Sequence[Sink],
 ) -> PretrainResult:
     """Fit the preset's detector to recordings and write the run folder `out`.
 
     A detector is fitted in one go: resuming begins anew where it was not finished.
     """
     assert preset.detector is not None
-    if settings.init is not None or settings.validation:
-        raise UsageError("--init and --val have no meaning for a detector; leave them out")
+    _refuse_options(settings, max_minutes)
     with threads(settings.threads), ExitStack() as held:
         _, notes = open_folder(out, resume)
         held.enter_context(locked(out))
@@ -68,6 +73,22 @@ def pretrain_detector(
         }
         write_manifest(out, facts, ("preset.yaml", _WEIGHTS))
         return PretrainResult(out, None, dataset.skipped, notes, is_detector=True)
+
+
+def _refuse_options(settings: Settings, max_minutes: float | None) -> None:
+    """Raise UsageError for what a detector, fitted on the CPU without steps, would not heed."""
+    given = {
+        "--init": settings.init is not None,
+        "--val": bool(settings.validation),
+        "--device cuda": settings.device == "cuda",
+        "--tensorboard": settings.tensorboard,
+        "--max-minutes": max_minutes is not None,
+    }
+    if named := [name for name, is_given in given.items() if is_given]:
+        raise UsageError(
+            f"{', '.join(named)}: no meaning for a detector, which is fitted on the CPU in one go; "
+            "leave out"
+        )
 
 
 def load_detector(run: Run) -> Detector:

@@ -105,7 +105,9 @@ def pretrain(
         from seqcl.run.detector_run import pretrain_detector
 
         refuse_many_processes("a detector")
-        return pretrain_detector(preset, settings, out, resume=resume, sinks=sinks)
+        return pretrain_detector(
+            preset, settings, out, resume=resume, max_minutes=max_minutes, sinks=sinks
+        )
     with launched(settings.world_size), threads(settings.threads), ExitStack() as held:
         resume, notes = from_first(lambda: _open(out, resume, held))
         parts = _assemble(preset, settings)

@@ -211,6 +211,9 @@ def test_an_encoder_is_no_detector_and_a_detector_no_encoder(plant: Path, seqcl:
     done = seqcl("pretrain", "sensor-anomaly", "--data", plant / "train.csv", "--out", "r",
                  "--set", "encoder=tcn", code=2)  # fmt: skip
     assert "encoder: has no effect beside a detector" in done.stderr
+    done = seqcl("pretrain", "sensor-anomaly", "--data", plant / "train.csv", "--out", "r",
+                 "--device", "cuda", "--max-minutes", "1", code=2)  # fmt: skip
+    assert "--device cuda, --max-minutes: no meaning for a detector" in done.stderr
 
 
 def test_labelled_rows_judge_the_detector_beside_plain_scores(
