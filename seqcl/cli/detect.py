@@ -125,7 +125,7 @@ def _told(one: Any, run: Any) -> list[str]:
     if begun:
         lines.append(
             f"  drift: the scores up to row {begun[0]} are not spread as in training"
-            + (f", and so {len(begun) - 1} times more" if len(begun) > 1 else "")
+            + (f" (drift begins {len(begun)} times)" if len(begun) > 1 else "")
             + "; thresholds may no longer hold"
         )
     return lines

@@ -135,8 +135,8 @@ def _draw(figure: Figure, one: Timeline, top: float) -> None:
         panels[-1].locator_params(axis="x", integer=True)
         panels[-1].set_xlabel("row", loc="right", color=_GREY, labelpad=0)
     score.legend(
-        loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False, labelcolor=_GREY,
-        borderaxespad=0,
+        loc="lower right", bbox_to_anchor=(1, 1 + 0.55 / _SCORE), ncols=4, frameon=False,
+        labelcolor=_GREY, borderaxespad=0,
     )  # fmt: skip
 
 
