@@ -65,7 +65,7 @@ def parse(description: str | None, rows: Mapping[str, Row]) -> argparse.Namespac
 
 
 def run(options: argparse.Namespace) -> list[Flat]:
-    """Measure what is missing, and return the records of the rows, sets and seeds asked for."""
+    """Measure what is missing of the rows, sets and seeds asked for; returns all of that length."""
     path = options.out.with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)
     records: list[Flat] = json.loads(path.read_text()) if path.is_file() else []
@@ -82,11 +82,7 @@ def run(options: argparse.Namespace) -> list[Flat]:
                     records += pool.apply(measure, work)
                 atomic_write(path, json.dumps(records, indent=1) + "\n")
                 print(_line(records[-2:]), flush=True)
-    return [
-        r
-        for r in records
-        if r["steps"] == options.steps and r["preset"] in options.rows and r["set"] in names
-    ]
+    return [r for r in records if r["steps"] == options.steps]
 
 
 def measure(
@@ -133,7 +129,8 @@ def summarise(records: Sequence[Flat], steps: int | None) -> str:
     names = list(dict.fromkeys(r["set"] for r in records))
     length = "the presets' own length" if steps is None else f"{steps} steps"
     lines = [f"# Methods: trained minus untrained, {len(names)} sets, {length}", "",
-             "Intervals: 95 %, bootstrap over the sets of their means over seeds.", ""]  # fmt: skip
+             "Intervals: 95 %, bootstrap over the sets of their means over seeds, 3 each; `runs` are "
+             "sets times seeds. A dash = not run.", ""]  # fmt: skip
     for task, key in TASKS.items():
         lines += [f"## {task}", "", "| preset | runs | untrained | trained | difference "
                   "| interval | wins | losses | fit CPU-s |", f"|{'---|' * 9}"]  # fmt: skip
