@@ -98,6 +98,8 @@ class Detector:
         self.calibrations: dict[str, Calibration] = {}
         self.drifts: dict[str, DriftReference] = {}
         self.normal = NormalWindows(0)
+        self.left_out: tuple[str, ...] = ()
+        """Recordings that were too short to learn from."""
 
     @property
     def window(self) -> int:
@@ -130,28 +132,36 @@ class Detector:
         return max(scorer.covering for scorer in self.scorers)
 
     def fit(self, series: Sequence[Series], seed: int = 0) -> None:
-        """Learn from recordings; raises DataError where they are too short."""
-        starts = [_checked(one, self.share) for one in series]
-        whole = [one.values for one in series]
+        """Learn from recordings of at least four windows; the others are `left_out`.
+
+        Raises DataError where those that are long enough hold less than half of the rows.
+        """
+        usable = _usable(series, self.share)
+        starts = list(usable.values())
+        whole = [series[number].values for number in usable]
         if all(np.isnan(values[:at]).all() for values, at in zip(whole, starts, strict=True)):
             raise DataError(f"{series[0].id}: no channel has a value; there is nothing to learn")
-        window = self.given
+        window, fitted = self.given, _shared_length(starts)
         if window is None:
             period = period_of([v[:at] for v, at in zip(whole, starts, strict=True)])
-            window = min(period, min(starts) // 4)
-        elif 4 * window > min(starts):
+            window = min(period, fitted // 4)
+        elif 4 * window > fitted:
             raise DataError(
-                f"{series[0].id}: {min(starts)} rows are fitted to and the window has {window}; "
-                f"four windows are needed: set detector.window={min(starts) // 4} or less, or give "
-                "longer recordings"
+                f"{series[0].id}: {fitted} rows are fitted to and the window has {window}; four "
+                f"windows are needed: set detector.window={fitted // 4} or less, or give longer "
+                "recordings"
             )
+        kept = [number for number, start in usable.items() if start >= 4 * window]
+        self.left_out = tuple(one.id for at, one in enumerate(series) if at not in kept)
+        starts = [usable[number] for number in kept]
+        whole = [series[number].values for number in kept]
         parts = [values[: start - window] for values, start in zip(whole, starts, strict=True)]
         self.scaling.fit(parts)
         self._build(window, whole[0].shape[1])
         scaled = [self.scaling(values) for values in whole]
         for place, scorer in enumerate(self.scorers):
-            fitted = [one[: len(part)] for one, part in zip(scaled, parts, strict=True)]
-            scorer.fit(fitted, Rng(seed, place))
+            known = [one[: len(part)] for one, part in zip(scaled, parts, strict=True)]
+            scorer.fit(known, Rng(seed, place))
         self.state = {"window": torch.tensor(window), "weights": torch.ones(len(self.names))}
         held = {mode: self._held(scaled, starts, mode) for mode in MODES}
         for mode, logs in held.items():
@@ -340,6 +350,28 @@ class Detector:
                 labels.append(widened(where, self.window // 2)[start - first :])
         weights = balanced_weights(np.concatenate(rows), np.concatenate(labels))
         return torch.from_numpy(weights).float()
+
+
+def _usable(series: Sequence[Series], share: float) -> dict[int, int]:
+    """Return the place of each recording that is not too short, and where its calibration begins.
+
+    Raises DataError where there is none.
+    """
+    found, refused = {}, []
+    for number, one in enumerate(series):
+        try:
+            found[number] = _checked(one, share)
+        except DataError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return found
+
+
+def _shared_length(lengths: Sequence[int]) -> int:
+    """Return the greatest length that recordings with half of all rows reach."""
+    longest = np.sort(lengths)[::-1]
+    return int(longest[np.searchsorted(longest.cumsum(), longest.sum() / 2)])
 
 
 def _checked(series: Series, share: float) -> int:

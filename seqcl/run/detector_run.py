@@ -135,6 +135,10 @@ def _told(detector: Detector, names: Sequence[str]) -> str:
     told = f"; constant in training: {', '.join(names[c] for c in still)}" if still else ""
     if len(still) == len(names):
         told = "; every channel is constant in training, so that any change counts as an anomaly"
+    if detector.left_out:
+        shown = ", ".join(detector.left_out[:3])
+        others = f" and {len(detector.left_out) - 3} more" if len(detector.left_out) > 3 else ""
+        told += f"; too short for this window, and left out: {shown}{others}"
     lowest = f"{calibration.lowest_share:.2%} of normal rows or more"
     return (
         f"window of {detector.window} rows; scores by weight: {shares}; {calibration.rows:,} "

@@ -114,6 +114,20 @@ def test_a_fleet_is_learnt_together(detector: Detector) -> None:
     assert np.nanargmax(fleet.score(broken()).fused) // 10 in range(29, 35)
 
 
+def test_recordings_too_short_for_the_window_of_the_others_are_left_out() -> None:
+    alone, fleet = Detector(scorers=SMALL), Detector(scorers=SMALL)
+    alone.fit([Series(machine(500, 0), "a")])
+    others = [Series(machine(rows, 1), f"{rows} rows") for rows in (12, 3 * alone.window)]
+    fleet.fit([others[0], Series(machine(500, 0), "a"), others[1]])
+    assert fleet.window == alone.window
+    assert fleet.left_out == (others[0].id, others[1].id)
+    assert np.array_equal(fleet.score(broken()).fused, alone.score(broken()).fused)
+    many = Detector(scorers=SMALL)  # which hold more than half of the rows
+    many.fit([Series(machine(100, n), str(n)) for n in range(6)] + [Series(machine(500, 0))])
+    assert many.left_out == ()
+    assert many.window == 100 * 3 // 4 // 4
+
+
 def test_too_short_and_empty_recordings_are_told() -> None:
     with pytest.raises(DataError, match="pump: has 40 rows and a detector needs 64"):
         Detector(scorers=SMALL).fit([Series(machine(40, 0), "pump")])
