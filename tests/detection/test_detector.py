@@ -128,6 +128,16 @@ def test_recordings_too_short_for_the_window_of_the_others_are_left_out() -> Non
     assert many.window == 100 * 3 // 4 // 4
 
 
+def test_of_many_channels_the_one_that_broke_is_named() -> None:
+    wide = Detector(scorers=(Spec("scorers", "mean_shift"),))
+    wide.fit([Series(machine(600, 0, channels=40))])
+    values = machine(400, 1, channels=40)
+    values[300:330, 33] += 3.0
+    (found,) = wide.explain(values, [310])
+    assert found.shares.argmax() == 33
+    assert found.shares.sum() == pytest.approx(1.0)
+
+
 def test_too_short_and_empty_recordings_are_told() -> None:
     with pytest.raises(DataError, match="pump: has 40 rows and a detector needs 64"):
         Detector(scorers=SMALL).fit([Series(machine(40, 0), "pump")])
