@@ -185,7 +185,10 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     **{f"kernels x{s:g} alone": _alone(_KERNELS, scale=s) for s in (0.25, 0.5, 1.0, 2.0)},
     "mean shift alone": _alone("mean_shift"),
     "amplitude alone": _alone("amplitude"),
-    "with forecast": {"scorers": (*DEFAULT, Spec("scorers", "forecast"))},
+    **{
+        f"with {name.replace('_', ' ')}": {"scorers": (*DEFAULT, Spec("scorers", name))}
+        for name in ("forecast", "each_channel", "hidden_row")
+    },
 }
 
 

@@ -303,6 +303,8 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "mean_shift": f"{_DET}.scorers.mean_shift:MeanShift",
         "forecast": f"{_DET}.scorers.forecast:Forecast",
         "amplitude": f"{_DET}.scorers.amplitude:Amplitude",
+        "hidden_row": f"{_DET}.scorers.hidden_row:HiddenRow",
+        "each_channel": f"{_DET}.scorers.each_channel:EachChannel",
     },
     "baselines": {
         "raw": f"{_SEQ}.baselines:Raw",

@@ -1,5 +1,7 @@
 """What every registered scorer must do."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -18,10 +20,13 @@ def rows(count: int, seed: int, channels: int = 3) -> torch.Tensor:
     return torch.from_numpy((draws * 0.3 + wave).astype(np.float32))
 
 
-def fitted(name: str, seed: int = 0) -> Scorer:
+def fit(name: str) -> Scorer:
     scorer: Scorer = registry("scorers")[name](3, WINDOW)
-    scorer.fit([rows(300, 0)], Rng(seed))
+    scorer.fit([rows(300, 0)], Rng(0))
     return scorer
+
+
+fitted = cache(fit)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,7 +78,7 @@ def test_online_scores_are_unknown_before_the_reach(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_equal_seeds_and_a_restored_state_give_equal_scores(name: str) -> None:
-    scorer, again = fitted(name), fitted(name)
+    scorer, again = fit(name), fit(name)
     restored: Scorer = registry("scorers")[name](3, WINDOW)
     restored.restore(scorer.state)
     wanted = scorer.trailing(rows(150, 3))

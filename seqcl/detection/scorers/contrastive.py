@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from seqcl.batch import Batch
 from seqcl.detection.scorers.base import Scorer
 from seqcl.detection.self_test import KINDS
+from seqcl.detection.windows import Windows
 from seqcl.losses.exclusion import Exclusion
 from seqcl.losses.info_nce import info_nce
 from seqcl.registry import registry
@@ -124,7 +125,7 @@ class Contrastive(Scorer):
     def fit(self, parts: Sequence[Tensor], rng: Rng) -> None:
         """Train the encoder, then take what the scores measure from."""
         self.encoder.start(rng.fork(0))
-        self._train(_Windows(parts, self.rows), rng.fork(1))
+        self._train(Windows(parts, self.rows), rng.fork(1))
         count = sum(len(part) - self.rows + 1 for part in parts)
         hop = max(1, count // _SAMPLE)
         sample = torch.cat([self._features(part, hop)[0] for part in parts])
@@ -181,7 +182,7 @@ class Contrastive(Scorer):
         centred = windows - windows.mean(2, keepdim=True)
         return centred / (centred.square().mean(2, keepdim=True).sqrt() + _FLOOR)
 
-    def _train(self, windows: _Windows, rng: Rng) -> None:
+    def _train(self, windows: Windows, rng: Rng) -> None:
         encoder = self.encoder.train()
         optimiser = torch.optim.AdamW(encoder.parameters(), _RATE, weight_decay=_DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=self.steps)
@@ -192,7 +193,7 @@ class Contrastive(Scorer):
             schedule.step()
         encoder.eval()
 
-    def _loss(self, windows: _Windows, rng: Rng) -> Tensor:
+    def _loss(self, windows: Windows, rng: Rng) -> Tensor:
         """Draw a batch and return its loss."""
         count, near = _EACH * len(KINDS), max(2, self.rows // 8)
         place, start, recording = windows.draw(count, near, rng)
@@ -247,30 +248,6 @@ def _spread(rows: Tensor, share: float) -> Tensor:
         chosen.append(int(closest.argmin()))
         closest = torch.maximum(closest, rows @ rows[chosen[-1]])
     return rows[chosen]
-
-
-class _Windows:
-    """Windows at any place of several recordings."""
-
-    def __init__(self, parts: Sequence[Tensor], rows: int) -> None:
-        self._values = torch.cat([part.T for part in parts], 1).contiguous()
-        self._lengths = np.array([len(part) for part in parts])
-        self._begins = np.concatenate([[0], self._lengths.cumsum()[:-1]])
-        self._rows = torch.arange(rows)
-
-    def draw(self, count: int, spare: int, rng: Rng) -> tuple[Tensor, Tensor, Tensor]:
-        """Return places (count,), starts and recordings; `spare` rows are left after each."""
-        room = np.maximum(self._lengths - len(self._rows) - spare + 1, 1)
-        drawn = rng.host.integers(0, room.sum(), count)
-        ends = room.cumsum()
-        recording = np.searchsorted(ends, drawn, "right")
-        start = drawn - (ends - room)[recording]
-        place = start + self._begins[recording]
-        return torch.from_numpy(place), torch.from_numpy(start), torch.from_numpy(recording)
-
-    def at(self, places: Tensor) -> Tensor:
-        """Return windows (B, C, T)."""
-        return self._values[:, places[:, None] + self._rows].transpose(0, 1)
 
 
 class _Encoder(nn.Module):
