@@ -1,6 +1,6 @@
-"""Whether embeddings still come from where the normal ones of training did.
+"""Whether vectors, a detector's scores of a row, still come from where the normal ones did.
 
-The squared maximum mean discrepancy (Gretton et al. 2012, JMLR 13) between the latest embeddings
+The squared maximum mean discrepancy (Gretton et al. 2012, JMLR 13) between the latest vectors
 and the reference, in random Fourier features (Rahimi and Recht 2007), where it is a squared
 distance of two means: a window costs memory and time of its own size and no more.
 """
@@ -29,19 +29,19 @@ _RELEASE = 0.8
 """Discrepancy below which drift is over, in units of the threshold."""
 _PAIRS = 2000
 _ROUNDING = 1e-12
-"""Squared discrepancy, at most 4, that equal embeddings can have by rounding."""
+"""Squared discrepancy, at most 4, that equal vectors can have by rounding."""
 
 
 @dataclass(frozen=True, eq=False)
 class DriftReference:
-    """What normal embeddings look like, and how far a window of them strays; made by `fit`."""
+    """What normal vectors look like, and how far a window of them strays; made by `fit`."""
 
     frequencies: Floats
     """(E, F) of the features, for a Gaussian kernel of the median distance."""
     mean: Floats
     """(2F,) mean features of the reference."""
     threshold: float
-    """Squared discrepancy that a window of normal embeddings seldom exceeds."""
+    """Squared discrepancy that a window of normal vectors seldom exceeds."""
     window: int
     """Embeddings of a window."""
     every: int
@@ -50,14 +50,14 @@ class DriftReference:
     @classmethod
     def fit(
         cls,
-        embeddings: npt.ArrayLike,
+        vectors: npt.ArrayLike,
         *,
         window: int = 500,
         rate: float = 0.01,
         features: int = 128,
         seed: int = 0,
     ) -> DriftReference:
-        """Learn from embeddings (N, E) of normal operation, in the order of time.
+        """Learn from vectors (N, E) of normal operation, in the order of time.
 
         The threshold calibrates itself: windows at all places of the reference are compared with
         the mean of the rest, so neighbours that resemble each other count as they do later; a
@@ -66,19 +66,19 @@ class DriftReference:
         log-normal law with their mean and deviation.
 
         Args:
-            window: embeddings that are compared at once, rounded down to whole tenths.
+            window: vectors that are compared at once, rounded down to whole tenths.
             rate: share of looks at normal data that exceed the threshold, about.
             features: cosines and sines, of each as many.
             seed: of the frequencies.
 
         Raises DataError unless ten windows fit, and for a value that is not finite.
         """
-        values = np.asarray(embeddings, np.float64)
+        values = np.asarray(vectors, np.float64)
         if values.ndim != 2 or not np.isfinite(values).all():
-            raise DataError(f"drift: embeddings are {values.shape}; needs finite values (N, E)")
+            raise DataError(f"drift: vectors are {values.shape}; needs finite values (N, E)")
         if len(values) < _WINDOWS * window:
             raise DataError(
-                f"drift: {len(values)} embeddings; a window of {window} needs {_WINDOWS * window}: "
+                f"drift: {len(values)} vectors; a window of {window} needs {_WINDOWS * window}: "
                 "take a shorter window, or more normal data"
             )
         host = Rng(seed).host
@@ -110,7 +110,7 @@ class DriftReference:
 
 
 class DriftTracker:
-    """Compares the latest embeddings with the reference, in memory that does not grow.
+    """Compares the latest vectors with the reference, in memory that does not grow.
 
     It keeps the mean features of each tenth of a window.
     """
@@ -121,15 +121,15 @@ class DriftTracker:
         self._sum = np.zeros_like(reference.mean)
         self._count = 0
 
-    def push(self, embedding: npt.ArrayLike) -> float | None:
-        """Take one embedding (E,) and return the discrepancy where a window is looked at.
+    def push(self, vector: npt.ArrayLike) -> float | None:
+        """Take one vector (E,) and return the discrepancy where a window is looked at.
 
         In units of the threshold: above 1 is drift. None between looks, and until a window is
         full. Raises ValueError for a value that is not finite.
         """
-        row = np.asarray(embedding, np.float64)
+        row = np.asarray(vector, np.float64)
         if row.shape != (len(self.reference.frequencies),) or not np.isfinite(row).all():
-            raise ValueError(f"embedding is {row.shape}; needs finite values of one row (E,)")
+            raise ValueError(f"vector is {row.shape}; needs finite values of one row (E,)")
         self._sum = self._sum + _features(row[None], self.reference.frequencies)[0]
         self._count += 1
         if self._count < self.reference.every:
@@ -177,11 +177,11 @@ class DriftWatch:
         self._tracker = DriftTracker(reference)
         self._on = False
 
-    def push(self, row: int, embedding: npt.NDArray[np.floating[Any]]) -> Drift | None:
-        """Take the embedding (E,) of a row; one with a value that is not finite is passed over."""
-        if not np.isfinite(embedding).all():
+    def push(self, row: int, vector: npt.NDArray[np.floating[Any]]) -> Drift | None:
+        """Take the vector (E,) of a row; one with a value that is not finite is passed over."""
+        if not np.isfinite(vector).all():
             return None
-        found = self._tracker.push(embedding)
+        found = self._tracker.push(vector)
         if found is None or (found > (_RELEASE if self._on else 1)) == self._on:
             return None
         self._on = not self._on
