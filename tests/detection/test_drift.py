@@ -27,7 +27,7 @@ def looks(reference: DriftReference, rows: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.8])
-def test_stationary_embeddings_stay_at_the_rate_asked_for(share: float) -> None:
+def test_stationary_vectors_stay_at_the_rate_asked_for(share: float) -> None:
     over = []
     for seed in range(4):
         rows = draw(share, 5000, seed)
@@ -90,14 +90,14 @@ def test_equal_seeds_give_equal_references() -> None:
     assert not np.array_equal(first.frequencies, other.frequencies)
 
 
-def test_constant_embeddings_have_a_threshold_and_see_any_change() -> None:
+def test_constant_vectors_have_a_threshold_and_see_any_change() -> None:
     reference = DriftReference.fit(np.ones((600, 4)), window=50)
     assert (looks(reference, np.ones((60, 4))) <= 1).all()
     assert (looks(reference, np.zeros((60, 4))) > 1).all()
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(DataError, match="99 embeddings; a window of 50 needs 500"):
+    with pytest.raises(DataError, match="99 vectors; a window of 50 needs 500"):
         DriftReference.fit(draw(0, 99, 0), window=50)
     with pytest.raises(DataError, match="needs finite values"):
         DriftReference.fit(np.full((600, 2), np.nan))
