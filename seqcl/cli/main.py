@@ -80,9 +80,13 @@ def cli(ctx: click.Context) -> None:
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 2 usage, others as in `seqcl.errors`."""
+    """Run the command line and exit: 0 done, 2 usage, others as in `seqcl.errors`.
+
+    One of several processes exits with 0 for 3, done and some files skipped.
+    """
     code = _run()
     if os.environ.get("WORLD_SIZE", "1") != "1":
+        code = 0 if code == 3 else code  # which torchrun would take for a failure, and start again
         # Threads of torch.distributed that still hold Python objects may abort an interpreter
         # that ends in good order, after all is written.
         sys.stdout.flush()

@@ -98,8 +98,8 @@ class Detector:
         self.calibrations: dict[str, Calibration] = {}
         self.drifts: dict[str, DriftReference] = {}
         self.normal = NormalWindows(0)
-        self.left_out: tuple[str, ...] = ()
-        """Recordings that were too short to learn from."""
+        self.kept: tuple[int, ...] = ()
+        """Places of the recordings that were learnt from; the others are too short."""
 
     @property
     def window(self) -> int:
@@ -132,29 +132,17 @@ class Detector:
         return max(scorer.covering for scorer in self.scorers)
 
     def fit(self, series: Sequence[Series], seed: int = 0) -> None:
-        """Learn from recordings of at least four windows; the others are `left_out`.
+        """Learn from the recordings of at least five windows or so, whose places are `kept`.
 
-        Raises DataError where those that are long enough hold less than half of the rows.
+        Raises DataError where the others hold more than half of the rows.
         """
-        usable = _usable(series, self.share)
-        starts = list(usable.values())
-        whole = [series[number].values for number in usable]
+        begins, window = self._window(series)
+        self.kept = tuple(place for place, start in begins.items() if start >= 4 * window)
+        series = [series[place] for place in self.kept]
+        starts = [begins[place] for place in self.kept]
+        whole = [one.values for one in series]
         if all(np.isnan(values[:at]).all() for values, at in zip(whole, starts, strict=True)):
             raise DataError(f"{series[0].id}: no channel has a value; there is nothing to learn")
-        window, fitted = self.given, _shared_length(starts)
-        if window is None:
-            period = period_of([v[:at] for v, at in zip(whole, starts, strict=True)])
-            window = min(period, fitted // 4)
-        elif 4 * window > fitted:
-            raise DataError(
-                f"{series[0].id}: {fitted} rows are fitted to and the window has {window}; four "
-                f"windows are needed: set detector.window={fitted // 4} or less, or give longer "
-                "recordings"
-            )
-        kept = [number for number, start in usable.items() if start >= 4 * window]
-        self.left_out = tuple(one.id for at, one in enumerate(series) if at not in kept)
-        starts = [usable[number] for number in kept]
-        whole = [series[number].values for number in kept]
         parts = [values[: start - window] for values, start in zip(whole, starts, strict=True)]
         self.scaling.fit(parts)
         self._build(window, whole[0].shape[1])
@@ -177,6 +165,27 @@ class Detector:
         for mode, logs in held.items():
             self.calibrations[mode] = calibrate(self._joined(logs, mode))
             self._refer_drift(mode, torch.cat(logs), seed)
+
+    def _window(self, series: Sequence[Series]) -> tuple[dict[int, int], int]:
+        """Return where the calibration of each recording begins, and the window.
+
+        Recordings of four windows before that row hold half of all rows at least.
+        """
+        starts = _starts(series, self.share)
+        longest = sorted(starts, key=lambda place: -starts[place])
+        held = np.cumsum([len(series[place]) for place in longest])
+        last = longest[int(np.searchsorted(held, sum(map(len, series)) / 2))]
+        fitted = starts[last]
+        if self.given is None:
+            period = period_of([series[place].values[:at] for place, at in starts.items()])
+            return starts, min(period, fitted // 4)
+        if 4 * self.given > fitted:
+            raise DataError(
+                f"{series[last].id}: {fitted} rows are fitted to and the window has {self.given}; "
+                f"four windows are needed: set detector.window={fitted // 4} or less, or give "
+                "longer recordings"
+            )
+        return starts, self.given
 
     def score(self, values: Floats, *, causal: bool = False) -> Scores:
         """Score the rows of values (T, C), NaN = missing; C as in training."""
@@ -352,26 +361,20 @@ class Detector:
         return torch.from_numpy(weights).float()
 
 
-def _usable(series: Sequence[Series], share: float) -> dict[int, int]:
-    """Return the place of each recording that is not too short, and where its calibration begins.
+def _starts(series: Sequence[Series], share: float) -> dict[int, int]:
+    """Return the row at which the calibration begins, of each place with a recording long enough.
 
-    Raises DataError where there is none.
+    Raises DataError where these hold less than half of all rows.
     """
     found, refused = {}, []
-    for number, one in enumerate(series):
+    for place, one in enumerate(series):
         try:
-            found[number] = _checked(one, share)
+            found[place] = _checked(one, share)
         except DataError as error:
             refused.append(error)
-    if not found:
+    if 2 * sum(len(series[place]) for place in found) < sum(map(len, series)):
         raise refused[0]
     return found
-
-
-def _shared_length(lengths: Sequence[int]) -> int:
-    """Return the greatest length that recordings with half of all rows reach."""
-    longest = np.sort(lengths)[::-1]
-    return int(longest[np.searchsorted(longest.cumsum(), longest.sum() / 2)])
 
 
 def _checked(series: Series, share: float) -> int:

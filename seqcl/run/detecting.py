@@ -178,6 +178,11 @@ def _detected(detector: Detector, series: Series, options: RuleOptions, causal: 
         calibration, options, rows_per_day(rate_hz=series.rate_hz, times=series.times)
     )
     scores = detector.score(series.values, causal=causal)
+    if not np.isfinite(scores.fused).any():
+        raise DataError(
+            f"{len(series)} rows are too few for this detector, whose scores look back over "
+            f"{detector.reach}; give a longer recording"
+        )
     incidents = tuple(find_incidents(scores.fused, rules, calibration))
     peaks = [incident.peak for incident in incidents]
     explanations = tuple(detector.explain(series.values, peaks, causal=causal))

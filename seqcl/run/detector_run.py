@@ -9,6 +9,7 @@ from pathlib import Path
 
 from seqcl.config.preset import Preset, changed_data, data_options
 from seqcl.data.dataset import Dataset, open_dataset
+from seqcl.data.source import Skipped
 from seqcl.detection.detector import Detector
 from seqcl.detection.series import series_of
 from seqcl.errors import UsageError
@@ -50,9 +51,15 @@ def pretrain_detector(
         sweep(out)
         dataset = open_recordings(preset, settings.sources)
         atomic_write(out / "preset.yaml", preset.yaml())
-        write_skipped(out, dataset.skipped)
         detector = preset.detector.build()
-        detector.fit(list(series_of(dataset)), settings.seed)
+        series = list(series_of(dataset))
+        detector.fit(series, settings.seed)
+        dataset.skipped += tuple(
+            Skipped(one.id, f"its {len(one):,} rows are too few for a window of {detector.window}")
+            for place, one in enumerate(series)
+            if place not in detector.kept
+        )
+        write_skipped(out, dataset.skipped)
         notes += (*dataset.notes, _told(detector, dataset.channels))
         for text in notes:
             for sink in sinks:
@@ -67,7 +74,7 @@ def pretrain_detector(
             "rate_hz": dataset.rate_hz,
             "label_names": [],
             "data": data_facts(dataset, settings.sources),
-            "recordings": list(dataset.ids),
+            "recordings": [series[place].id for place in detector.kept],
             "notes": list(notes),
             "train": train_facts(None),
         }
@@ -83,6 +90,7 @@ def _refuse_options(settings: Settings, max_minutes: float | None) -> None:
         "--device cuda": settings.device == "cuda",
         "--tensorboard": settings.tensorboard,
         "--max-minutes": max_minutes is not None,
+        "--world-size": settings.world_size not in (None, 1),
     }
     if named := [name for name, is_given in given.items() if is_given]:
         raise UsageError(
@@ -135,10 +143,6 @@ def _told(detector: Detector, names: Sequence[str]) -> str:
     told = f"; constant in training: {', '.join(names[c] for c in still)}" if still else ""
     if len(still) == len(names):
         told = "; every channel is constant in training, so that any change counts as an anomaly"
-    if detector.left_out:
-        shown = ", ".join(detector.left_out[:3])
-        others = f" and {len(detector.left_out) - 3} more" if len(detector.left_out) > 3 else ""
-        told += f"; too short for this window, and left out: {shown}{others}"
     lowest = f"{calibration.lowest_share:.2%} of normal rows or more"
     return (
         f"window of {detector.window} rows; scores by weight: {shares}; {calibration.rows:,} "

@@ -85,7 +85,10 @@ def embed_sources(
     with threads(cpu_threads):
         dataset = open_for(run, sources, overrides)
         if shared and world_size() > 1:
-            refuse_another_start({"run": run.manifest["files"], "data": dataset.fingerprint})
+            refuse_another_start({
+                "run": run.manifest["files"], "data": dataset.fingerprint, "level": level,
+                "window": window, "batch size": batch_size, "kind of device": target.type,
+            })  # fmt: skip
         model = run.model.to(target)
         found = embed(
             model, dataset, level=level, window=window,

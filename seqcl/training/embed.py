@@ -139,12 +139,17 @@ def _chunks(
 
 
 def _of_all(found: list[Tensor | None], dim: int) -> list[Tensor | None]:
-    """Return what every process found: for each record the part (k, dim) of the one that has it."""
+    """Return what every process found: for each record the part (k, dim) of the one that has it.
+
+    Raises ValueError where the processes did not share the records as one.
+    """
     own = [row for row, part in enumerate(found) if part is not None]
     parts = [torch.empty(0, dim), *(part for part in found if part is not None)]
     rows = gather_rows(torch.tensor(own, dtype=torch.int64)).tolist()
     sizes = gather_rows(torch.tensor([len(part) for part in parts[1:]], dtype=torch.int64))
     joined = torch.split(gather_rows(torch.cat(parts)), sizes.tolist())
+    if sorted(rows) != list(range(len(found))):
+        raise ValueError("embed: the processes share other records; start all with equal options")
     whole: list[Tensor | None] = [None] * len(found)
     for row, part in zip(rows, joined, strict=True):
         whole[row] = part

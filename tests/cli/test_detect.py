@@ -68,6 +68,23 @@ def test_an_incident_is_found_explained_and_timed(
     assert worst["nearest_normal"]["id"] == "train.csv"
 
 
+def test_a_short_recording_of_a_fleet_is_skipped_and_shifts_no_name(
+    seqcl: Seqcl, tmp_path: Path
+) -> None:
+    write(tmp_path / "a_short.csv", 30)
+    write(tmp_path / "b_long.csv", 900)
+    done = seqcl("pretrain", "sensor-anomaly", "--data", "*.csv", "--out", "run",
+                 "--threads", "1", "--set", "detector.scorers=[mean_shift]", code=3)  # fmt: skip
+    assert "skipped: a_short.csv: its 30 rows are too few for a window of" in done.stderr
+    for how in ((), ("--causal",)):
+        done = seqcl("detect", "run", "--data", "a_short.csv", *how, "--threads", "1", code=4)
+        assert "a_short.csv: 30 rows are too few for this detector" in done.stderr
+    test = write(tmp_path / "test.csv", 400, 5_000, slice(200, 220))
+    seqcl("detect", "run", "--data", test, "--incidents", "i.jsonl", "--threads", "1")
+    incidents = [json.loads(line) for line in (tmp_path / "i.jsonl").read_text().splitlines()]
+    assert {one["nearest_normal"]["id"] for one in incidents} == {"b_long.csv"}
+
+
 def test_a_rate_that_cannot_be_promised_is_refused(
     plant: Path, seqcl: Seqcl, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from command_line import SMALL, Seqcl
 
-from seqcl.cli.main import _run
+from seqcl.cli.main import _run, main
 
 STEPS = ("--set", "training.steps=3")
 
@@ -382,6 +382,21 @@ def test_commands_of_one_process_are_refused_in_several_processes(
     assert _run() == 2
     told = f"seqcl, rank 1: {command[0]} works in one process and WORLD_SIZE is 2"
     assert told in capsys.readouterr().err
+
+
+def test_skipped_files_are_no_failure_of_one_of_several_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr("seqcl.cli.main._run", lambda: 3)
+    monkeypatch.setattr("os._exit", left.append)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with pytest.raises(SystemExit, match="3"):
+        main()
+    assert left == [0]
 
 
 def test_a_run_that_ran_out_of_time_can_be_resumed(seqcl: Seqcl, waves: Path) -> None:

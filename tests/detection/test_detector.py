@@ -120,12 +120,17 @@ def test_recordings_too_short_for_the_window_of_the_others_are_left_out() -> Non
     others = [Series(machine(rows, 1), f"{rows} rows") for rows in (12, 3 * alone.window)]
     fleet.fit([others[0], Series(machine(500, 0), "a"), others[1]])
     assert fleet.window == alone.window
-    assert fleet.left_out == (others[0].id, others[1].id)
+    assert fleet.kept == (1,)
     assert np.array_equal(fleet.score(broken()).fused, alone.score(broken()).fused)
     many = Detector(scorers=SMALL)  # which hold more than half of the rows
     many.fit([Series(machine(100, n), str(n)) for n in range(6)] + [Series(machine(500, 0))])
-    assert many.left_out == ()
+    assert many.kept == tuple(range(7))
     assert many.window == 100 * 3 // 4 // 4
+    tiny = [Series(machine(63, n), f"tiny {n}") for n in range(20)]
+    with pytest.raises(DataError, match="tiny 0: has 63 rows and a detector needs 64"):
+        many.fit([*tiny, Series(machine(66, 0))])
+    with pytest.raises(DataError, match="no channel has a value"):
+        many.fit([Series(np.full((900, 4), np.nan, np.float32)), Series(machine(80, 0))])
 
 
 def test_of_many_channels_the_one_that_broke_is_named() -> None:

@@ -199,3 +199,16 @@ def test_steps_of_records_without_step_labels_are_unknown(monkeypatch):
     found = embed(model_of(), data, level="step")
     assert found.step_labels.tolist() == [-1] * 20 + list(range(24)) + [-1] * 30
     assert len(found.step_labels) == len(found.values)
+
+
+def test_records_that_no_process_or_two_embedded_are_an_error(monkeypatch):
+    module = "seqcl.training.embed"
+    data = dataset_from_arrays(series(20), channels=CHANNELS)
+    monkeypatch.setattr(f"{module}.world_size", lambda: 2)
+    monkeypatch.setattr(f"{module}.gather_rows", lambda x: x)
+    with pytest.raises(ValueError, match="the processes share other records"):
+        embed(model_of(), data, shared=True, batch_size=16)
+    monkeypatch.setattr(f"{module}.world_size", lambda: 1)
+    monkeypatch.setattr(f"{module}.gather_rows", lambda x: torch.cat([x, x]))
+    with pytest.raises(ValueError, match="the processes share other records"):
+        embed(model_of(), data, shared=True)
