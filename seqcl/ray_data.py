@@ -6,14 +6,15 @@ concurrency=8)`` adds a column `embedding`; https://docs.ray.io/en/latest/data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.data.dataset import dataset_from_arrays
+from seqcl.batch import Embeddings
+from seqcl.data.dataset import Dataset, dataset_from_arrays
 from seqcl.errors import DataError
 from seqcl.run.build import pick_device
 from seqcl.run.embedding import open_for
@@ -45,6 +46,7 @@ class BatchEmbedder:
         device: str = "auto",
     ) -> None:
         self.run = load(Path(run))
+        self.model = self.run.model
         self.column = column
         self.batch_size = batch_size
         self.device = pick_device(device)
@@ -52,40 +54,85 @@ class BatchEmbedder:
     def __call__(self, batch: Mapping[str, npt.NDArray[Any]]) -> Columns:
         """Return the columns with `embedding` (rows, E) float32, the same in any batch.
 
-        Files give a row for each of their records, with its `id` and, of windows, its `start`; the
-        other columns are repeated, and `values` of arrays are left out.
+        Arrays are left out of what is returned. Files give a row for each of their records, with
+        its `id` and, of windows, its `start`; the other columns are repeated.
 
         Raises:
-            DataError: the column is missing, or a file or record cannot be used.
+            DataError: no such column, a column whose name is that of a new one, a file that cannot
+                be read, or a record that does not suit the run.
             ValueError: arrays of another number of channels than the run's.
         """
         if self.column not in batch:
             raise DataError(f"no column {self.column!r}. Known: {', '.join(sorted(batch))}")
-        others = {name: column for name, column in batch.items() if name != self.column}
         rows = batch[self.column]
-        if rows.dtype.kind in "US" or isinstance(rows[0], str):
-            return self._files([str(name) for name in rows], batch)
-        run, X = self.run, rows if rows.dtype != object else [_array(row) for row in rows]
-        dataset = dataset_from_arrays(X, channels=run.channels, missing=run.preset.data.missing)
-        return {**others, "embedding": self._embed(dataset).values}
+        if not len(rows):
+            return {**batch, "embedding": np.empty((0, self.model.embedding.out_dim), np.float32)}
+        if isinstance(rows[0], str | bytes):
+            names = [row.decode() if isinstance(row, bytes) else str(row) for row in rows]
+            return self._joined(batch, self._files(names), batch)
+        dataset = dataset_from_arrays(
+            self._records(rows), channels=self.run.channels, missing=self.run.preset.data.missing
+        )
+        found = {"embedding": self._embed(dataset).values}
+        return self._joined(batch, found, [name for name in batch if name != self.column])
 
-    def _files(self, names: list[str], batch: Mapping[str, npt.NDArray[Any]]) -> Columns:
-        found = [self._embed(open_for(self.run, [name])) for name in names]
-        counts = [len(part) for part in found]
-        columns = {name: np.repeat(column, counts, axis=0) for name, column in batch.items()}
-        columns["id"] = np.array([name for part in found for name in part.ids])
-        if all(part.start is not None for part in found):
-            columns["start"] = np.concatenate([part.start for part in found])
-        columns["embedding"] = np.concatenate([part.values for part in found])
-        return columns
+    def _joined(
+        self, batch: Mapping[str, npt.NDArray[Any]], found: Columns, kept: Iterable[str]
+    ) -> Columns:
+        """Add what was found to the columns that are kept, each row as often as it gave records."""
+        times = found.pop("times", None)
+        columns = {
+            name: batch[name] if times is None else np.repeat(batch[name], times, axis=0)
+            for name in kept
+        }
+        if taken := sorted(columns.keys() & found.keys()):
+            raise DataError(f"column {taken[0]!r} is there already; give it another name")
+        return {**columns, **found}
 
-    def _embed(self, dataset: Any) -> Any:
+    def _files(self, names: Sequence[str]) -> Columns:
+        """Embed the records of files; `times` (files,) is how many each has."""
+        parts = []
+        for name in names:
+            dataset = open_for(self.run, [name])
+            parts.append(self._embed(dataset))
+            if dataset.skipped:
+                first = dataset.skipped[0]
+                raise DataError(f"{first.path}: {first.reason}")
+        found: Columns = {
+            "times": np.array([len(part) for part in parts]),
+            "id": np.array([name for part in parts for name in part.ids]),
+            "embedding": np.concatenate([part.values for part in parts]),
+        }
+        if all(part.start is not None for part in parts):
+            found["start"] = np.concatenate([part.start for part in parts])
+        return found
+
+    def _records(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any] | list[npt.NDArray[Any]]:
+        """Return images (n, C, H, W), or series (C, T_i), as a dataset takes them."""
+        of_images = self.run.preset.data.layout == "CHW"
+        axes = 3 if of_images else 2
+        records = [_array(row) for row in rows]
+        records = [one[None] if one.ndim == axes - 1 else one for one in records]
+        for place, one in enumerate(records):
+            if one.ndim != axes or (of_images and one.shape != records[0].shape):
+                wanted = "images (C, H, W) of one size" if of_images else "series (C, T)"
+                raise DataError(
+                    f"row {place} of {self.column!r} has shape {np.shape(rows[place])}; this run "
+                    f"takes {wanted}"
+                )
+        return np.stack(records) if of_images else [one.astype(np.float32) for one in records]
+
+    def _embed(self, dataset: Dataset) -> Embeddings:
         return embed(
-            self.run.model, dataset, batch_size=self.batch_size, device=self.device, alike=True
+            self.model, dataset, batch_size=self.batch_size, device=self.device, alike=True
         )
 
 
-def _array(row: Any) -> npt.NDArray[np.float32]:
-    """Return one record (C, T), from an array or from nested lists."""
-    values = np.asarray(row) if np.asarray(row).dtype != object else np.stack(row)
-    return np.atleast_2d(values.astype(np.float32))
+def _array(row: Any) -> npt.NDArray[Any]:
+    """Return an array of numbers, also of nested lists; of nothing one without axes."""
+    values = np.asarray(row)
+    return (
+        np.stack([_array(part) for part in values])
+        if values.dtype == object and values.ndim
+        else values
+    )

@@ -86,3 +86,43 @@ def test_what_does_not_suit_the_run_is_refused(embedder: BatchEmbedder) -> None:
         embedder({"value": records(2)})
     with pytest.raises(ValueError, match="2 channel names for 1 channels"):
         embedder({"values": records(2)[:, :1]})
+    with pytest.raises(
+        DataError, match=r"row 0 of 'values' has shape \(2, 32, 1\); this run takes"
+    ):
+        embedder({"values": records(2)[..., None]})
+    with pytest.raises(DataError, match=r"row 1 of 'values' has shape \(\)"):
+        embedder({"values": np.array([records(1)[0], None], object)})
+    with pytest.raises(DataError, match="column 'embedding' is there already"):
+        embedder({"values": records(2), "embedding": np.arange(2)})
+    assert embedder({"values": records(0)})["embedding"].shape == (
+        0,
+        embedder.model.embedding.out_dim,
+    )
+
+
+def test_a_file_that_cannot_be_read_is_told(folder: Path, tmp_path: Path) -> None:
+    embedder = BatchEmbedder(folder / "run", "file", device="cpu")
+    for name in "abc":
+        (tmp_path / f"{name}.csv").write_bytes((folder / f"{name}.csv").read_bytes())
+    (tmp_path / "d.csv").write_text("flow,pressure\n1,x\n")
+    with pytest.raises(DataError, match=r"d\.csv"):
+        embedder({"file": np.array([str(tmp_path)])})
+    found = embedder({"file": np.array([str(folder / "a.csv").encode()], object)})
+    assert found["embedding"].shape[0] == 2
+
+
+def test_images_are_embedded_as_the_run_does(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", X=images[:, None])
+    small = ("training.steps=1", "training.batch_size=4", "encoder.width=8")
+    given = Settings(sources=[str(tmp_path / "images.npz")], overrides=small, device="cpu")
+    pretrain("image-simclr", given, tmp_path / "run")
+    embedder = BatchEmbedder(tmp_path / "run", device="cpu")
+    expected = seqcl.load(tmp_path / "run").embed(images[:, None])
+    apart = np.empty(12, object)
+    for row, image in enumerate(images):
+        apart[row] = image
+    for values in (images, images[:, None], apart):
+        np.testing.assert_allclose(embedder({"values": values})["embedding"], expected, atol=1e-5)
+    with pytest.raises(DataError, match=r"this run takes images \(C, H, W\) of one size"):
+        embedder({"values": np.array([images[0], images[1, :4]], object)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from seqcl.config import load_preset
 from seqcl.data.dataset import open_dataset
 from seqcl.run.fitting import assemble, fit
+from seqcl.training.embed import embed
 from seqcl.training.sinks import Sink
 
 STEPS, ROWS, FEW = 20, 40, 5
@@ -65,7 +67,17 @@ def test_twenty_steps_lower_the_loss(name: str, base: str, sounds: Path) -> None
     preset = load_preset(base, (*SYSTEMS[name], *small, *training))
     data = open_dataset([str(sounds) if source == "sounds" else source], preset.data)
     parts = assemble(preset, data.subset(range(ROWS)), seed=0, device=torch.device("cpu"))
-    losses = Losses()
+    losses, before = Losses(), copy.deepcopy(parts.model).eval()
     fit(parts, sinks=[losses])
     assert len(losses.found) == STEPS
     assert np.mean(losses.found[-FEW:]) < np.mean(losses.found[1 : 1 + FEW])
+    old, new = (dict(model.encoder.named_parameters()) for model in (before, parts.model))
+    assert all(not torch.equal(old[key], new[key]) for key in old), "the encoder itself learns"
+    apart = [spread(embed(model, parts.dataset).values) for model in (before, parts.model)]
+    assert apart[1] > 0.5 * apart[0], "embeddings do not fall together"
+
+
+def spread(embeddings: np.ndarray) -> float:
+    """Return how far directions lie apart: one minus the length of their mean."""
+    units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return 1 - float(np.linalg.norm(units.mean(0)))
