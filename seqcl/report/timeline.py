@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,8 @@ def write_timelines(out: Path, timelines: Sequence[Timeline]) -> None:
 
     stream = io.BytesIO()
     form = out.suffix.removeprefix(".")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter without a shape is drawn as a box
         metadata = {"Date": None} if form == "svg" else None
         draw_timelines(timelines).savefig(stream, format=form, dpi=_DPI, metadata=metadata)
     atomic_write(out, stream.getvalue())

@@ -90,7 +90,6 @@ def _refuse_options(settings: Settings, max_minutes: float | None) -> None:
         "--device cuda": settings.device == "cuda",
         "--tensorboard": settings.tensorboard,
         "--max-minutes": max_minutes is not None,
-        "--world-size": settings.world_size not in (None, 1),
     }
     if named := [name for name, is_given in given.items() if is_given]:
         raise UsageError(

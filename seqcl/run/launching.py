@@ -62,12 +62,17 @@ def launched(
     distributed.destroy_process_group()
 
 
-def refuse_many_processes(what: str) -> None:
-    """Raise UsageError where several processes would each do the whole of `what`."""
+def refuse_many_processes(what: str, expected: int | None = None) -> None:
+    """Raise UsageError where several processes would each do the whole of `what`.
+
+    Or where several are `expected`.
+    """
     if _promised() > 1:
         raise UsageError(
             f"{what} works in one process and {_promised()} run; start it without torchrun"
         )
+    if expected not in (None, 1):
+        raise UsageError(f"--world-size {expected}: {what} works in one process; leave it out")
 
 
 def refuse_another_start(facts: Mapping[str, Any]) -> None:

@@ -104,7 +104,7 @@ def pretrain(
     if preset.detector is not None:
         from seqcl.run.detector_run import pretrain_detector
 
-        refuse_many_processes("a detector")
+        refuse_many_processes("a detector", settings.world_size)
         return pretrain_detector(
             preset, settings, out, resume=resume, max_minutes=max_minutes, sinks=sinks
         )
@@ -138,7 +138,7 @@ def dry_run(preset: str | Preset, settings: Settings) -> DryRun:
         preset = load_preset(preset, settings.overrides)
     if preset.detector is not None:
         raise UsageError("--dry-run: a detector takes no steps that could be timed; leave it out")
-    refuse_many_processes("--dry-run")
+    refuse_many_processes("--dry-run", settings.world_size)
     with threads(settings.threads):
         parts = _assemble(preset, settings)
         measured = None

@@ -123,6 +123,13 @@ def test_a_png_shows_recordings_below_each_other(tmp_path: Path) -> None:
     assert columns[[0, -1]] == pytest.approx([left + row / 99 * width for row in (40, 59)], abs=3)
 
 
+def test_letters_that_the_font_lacks_are_no_warning(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    write_timelines(tmp_path / "a.png", [timeline(title="\u6e29\u5ea6")])
+    assert not recwarn.list
+
+
 def test_an_svg_is_the_same_each_time(tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         write_timelines(tmp_path / name, [timeline()])

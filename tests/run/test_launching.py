@@ -67,6 +67,8 @@ def test_one_process_needs_no_group(
 
 
 def test_what_one_process_does_is_refused_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="--world-size 2: a fit works in one process"):
+        refuse_many_processes("a fit", 2)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="--dry-run works in one process and 2 run"):
         refuse_many_processes("--dry-run")
