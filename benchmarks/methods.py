@@ -135,10 +135,10 @@ def summarise(records: Sequence[Flat], steps: int | None) -> str:
         lines += [f"## {task}", "", "| preset | runs | untrained | trained | difference "
                   "| interval | wins | losses | fit CPU-s |", f"|{'---|' * 9}"]  # fmt: skip
         lines += [_row([r for r in records if r["preset"] == preset], key) for preset in presets]
-        lines += ["", f"| set | {' | '.join(presets)} |", f"|---|{'---|' * len(presets)}"]
-        for name in names:
-            cells = [_cell(records, preset, name, key) for preset in presets]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines += ["", f"| preset | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+        for preset in presets:
+            cells = [_cell(records, preset, name, key) for name in names]
+            lines.append(f"| {preset} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 

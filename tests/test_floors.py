@@ -16,7 +16,7 @@ FLOORS = {
     "training": 4, "evaluation": 4,
     "finetuning": 5, "detection": 5, "retrieval": 5,
     "config": 6, "run": 6, "report": 6,
-    "estimator": 7, "anomaly_detector": 7, "hear": 7,
+    "estimator": 7, "anomaly_detector": 7, "hear": 7, "ray_data": 7,
     "cli": 8, "__init__": 8, "__main__": 8,
 }  # fmt: skip
 HOMES = {
@@ -27,7 +27,7 @@ HOMES = {
     "scipy": {"detection"},
     "soundfile": {"modalities"}, "soxr": {"modalities"}, "librosa": set(), "torchaudio": set(),
     "aeon": {"modalities", "run"},
-    "tensorboard": {"training"},
+    "tensorboard": {"training"}, "matplotlib": {"report"}, "ray": set(),
     "faiss": {"retrieval"}, "qdrant_client": {"retrieval"}, "uvicorn": {"retrieval"},
     "triton": {"losses"},
     "fastapi": {"retrieval"}, "starlette": {"retrieval"},

@@ -31,7 +31,8 @@ class TLoss(Method):
 
     Args:
         encoders: the one encoder.
-        negatives: K, how many negatives the others count as; 1 to 20 in the paper.
+        negatives: K, how many negatives the others count as; 1 to 20 in the paper. Its code
+            divides their sum by K, so that they count as 1.
         head: projection head; the loss is taken on its output.
     """
 

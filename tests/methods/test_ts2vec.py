@@ -179,7 +179,7 @@ def test_soft_records_and_the_whole_record_are_refused_without_each_other() -> N
         with pytest.raises(PresetError, match=told):
             assemble(load_preset("ts2vec", (change,)), data, seed=0, device=cpu)
     both = ("method.soft_records=3", "views.overlapping.whole=true", "training.steps=2",
-            "encoder.width=8", "encoder.depth=2", "encoder.local_dim=6")  # fmt: skip
+            "encoder.widths=[8, 6]")  # fmt: skip
     result = fit(assemble(load_preset("ts2vec", both), data, seed=0, device=cpu))
     assert result is not None
     assert result.steps == 2
