@@ -88,6 +88,8 @@ def workplace(tmp_path: Path) -> Path:
     for name in ("train", "test"):
         values = rng.normal(size=(16, 2, 32)).astype(np.float32)
         np.savez(tmp_path / f"{name}.npz", X=values, y=np.arange(16) % 2)
+    tags = np.array(["leak|noise", "noise", "leak", "|"])[np.arange(16) % 4]
+    np.savez(tmp_path / "tags.npz", X=values, y=tags)
     rows = rng.normal(size=(4096, 2))
     for name in ("pump", "a", "b"):
         lines = [
