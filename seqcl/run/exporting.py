@@ -122,7 +122,7 @@ def _samples(run: Run, gaps: bool) -> tuple[Tensor, Tensor]:
     data = run.manifest["data"]
     size = tuple(data["size"] or (data["max_length"],))
     scaler = run.model.scaler
-    mean, std = (part.view(-1, *[1] * len(size)) for part in (scaler.mean, scaler.std))
+    mean, std = (part.cpu().view(-1, *[1] * len(size)) for part in (scaler.mean, scaler.std))
     shapes = (size, size if len(size) > 1 else (size[0] + 13,))
     made = []
     for extra, shape in enumerate(shapes):

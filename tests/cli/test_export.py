@@ -163,3 +163,10 @@ def test_nan_is_a_difference_in_any_sample_and_any_output(
     with pytest.raises(UsageError, match="differs from the Model by nan"):
         export(library.load(runs / "tuned"), "torch", tmp_path / "m.pt2")
     assert not (tmp_path / "m.pt2").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_run_that_has_embedded_on_a_gpu_is_exported(runs: Path, tmp_path: Path) -> None:
+    run = library.load(runs / "first")
+    run.embed(records(runs, 2, 40).numpy(), device="cuda")
+    assert export(run, "torch", tmp_path / "m.pt2").path.exists()
