@@ -123,7 +123,7 @@ def test_a_corrupt_image_among_many_is_skipped_and_listed(folder: Path) -> None:
     assert [skipped.path for skipped in dataset.skipped] == ["dog/cut.jpg"]
     assert "cut.jpg: is damaged" in dataset.skipped[0].reason
     (folder / "dog" / "text.png").write_bytes(b"not an image")
-    reasons = [skipped.reason for skipped in opened(folder).skipped]
+    reasons = [skipped.reason for skipped in opened(folder, max_skipped=0.1).skipped]
     assert any("is no image of a known format" in reason for reason in reasons)
 
 
@@ -141,6 +141,20 @@ def test_more_than_five_percent_of_corrupt_images_is_an_error(folder: Path) -> N
     (folder / "dog" / "0.png").write_bytes(b"")
     with pytest.raises(DataError, match="1 of 6 files cannot be read"):
         opened(folder)
+
+
+@pytest.mark.parametrize("limit", [2 << 30, 0], ids=["in memory", "on disk"])
+def test_damage_in_headers_and_in_pixels_counts_together(folder, monkeypatch, limit) -> None:
+    monkeypatch.setattr("seqcl.data.loading.MEMORY_LIMIT", limit)
+    for number in range(3, 34):
+        Image.fromarray(picture()).save(folder / "cat" / f"{number}.png")
+    for name in ("one", "two"):
+        (folder / "dog" / f"{name}.png").write_bytes(b"not an image")
+    whole = jpeg(8, 8)
+    (folder / "dog" / "cut.jpg").write_bytes(whole[: len(whole) - 40])
+    with pytest.raises(DataError, match="3 of 40 recordings cannot be read"):
+        opened(folder)
+    assert len(opened(folder, max_skipped=0.075).skipped) == 3
 
 
 def test_a_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
