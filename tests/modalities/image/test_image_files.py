@@ -56,6 +56,20 @@ def test_a_split_of_a_folder_without_splits_is_an_error(folder: Path) -> None:
         opened(f"{folder}:train")
 
 
+def test_sub_folders_named_like_splits_are_told_and_taken_apart(tmp_path: Path) -> None:
+    for name in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        (tmp_path / "tv" / name).mkdir(parents=True)
+        Image.fromarray(picture()).save(tmp_path / "tv" / name / "0.png")
+    both = opened(tmp_path / "tv")
+    assert set(both.labels) == {"train", "test"}
+    (note,) = both.notes
+    assert "the sub-folders test, train are named like splits" in note
+    train = opened(tmp_path / "tv" / "train")
+    assert (list(train.labels), train.notes) == (["cat", "dog"], ())
+    with pytest.raises(DataError, match=r"holds no splits, asked for 'train'; give .*tv/train for"):
+        opened(f"{tmp_path / 'tv'}:train")
+
+
 def test_sizes_that_differ_are_an_error_and_an_option_resizes_them(folder: Path) -> None:
     Image.fromarray(picture(10, 12)).save(folder / "cat" / "wide.png")
     with pytest.raises(DataError, match=r"cat/wide.png is 10 x 12 .* set data.size=\[8,8\]"):
