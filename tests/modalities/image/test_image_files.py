@@ -193,6 +193,21 @@ def test_an_image_of_several_frames_is_refused(tmp_path: Path) -> None:
         opened(tmp_path / "film.tif")
 
 
+def test_a_photograph_with_a_second_frame_is_refused(tmp_path: Path) -> None:
+    first, second = (Image.fromarray(picture()) for _ in range(2))
+    first.save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[second])
+    with pytest.raises(DataError, match="phone.jpg: has several frames; save each as an image"):
+        opened(tmp_path / "phone.jpg")
+
+
+@pytest.mark.parametrize(("suffix", "size"), [("jpg", (8, 12)), ("png", (8, 12)), ("tif", (12, 8))])
+def test_exif_turns_a_tiff_alone(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: a quarter turn
+    Image.fromarray(picture(8, 12)).save(tmp_path / f"turned.{suffix}", exif=exif)
+    assert opened(tmp_path / f"turned.{suffix}").record(0).values.shape[1:] == size
+
+
 def test_a_file_that_runs_a_program_when_opened_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "page.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
     with pytest.raises(DataError, match="is no image of a known format"):
