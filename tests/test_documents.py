@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 
@@ -88,6 +89,8 @@ def workplace(tmp_path: Path) -> Path:
     for name in ("train", "test"):
         values = rng.normal(size=(16, 2, 32)).astype(np.float32)
         np.savez(tmp_path / f"{name}.npz", X=values, y=np.arange(16) % 2)
+    tags = np.array(["leak|noise", "noise", "leak", "|"])[np.arange(16) % 4]
+    np.savez(tmp_path / "tags.npz", X=values, y=tags)
     rows = rng.normal(size=(4096, 2))
     for name in ("pump", "a", "b"):
         lines = [
@@ -171,3 +174,11 @@ def test_the_table_of_known_mistakes_is_what_its_snippet_prints(
     printed = capsys.readouterr().out
     assert printed.count("\n") == 4
     assert printed in page
+
+
+def test_the_guide_names_the_methods_that_take_any_loss() -> None:
+    page = (ROOT / "docs/guide/methods.md").read_text()
+    told = page.split("by a loss of\nchoice:")[1].split("The other methods")[0]
+    methods = registry("methods")
+    takes = {name for name in methods if "loss" in signature(methods[name]).parameters}
+    assert takes == set(re.findall("`([a-z0-9_]+)`", told))

@@ -31,8 +31,7 @@ from seqcl.cli.progress import note, note_skipped
 @click.option(
     "--window",
     type=click.IntRange(min=1),
-    default=32,
-    show_default=True,
+    show_default="32",
     help="Steps that each vector of --level step sees.",
 )
 @options.data_overrides
@@ -44,17 +43,23 @@ def command(run: Path, data_sources: tuple[str, ...], out: Path, **given: Any) -
     On several processes: torchrun --nproc-per-node N -m seqcl embed …
     """
     from seqcl.distributed import rank
+    from seqcl.errors import UsageError
     from seqcl.run import embed_sources, load, write_embeddings
     from seqcl.run.embedding import SUFFIXES, check_output
     from seqcl.run.launching import launched
 
     check_output("--out", out, SUFFIXES)
+    if given["window"] is not None and given["level"] != "step":
+        raise UsageError(
+            f"--window {given['window']}: has no effect beside --level {given['level']}; add "
+            "--level step, or drop --window"
+        )
     with launched(given["world_size"], hint="start again"):
         found, dataset = embed_sources(
             load(run),
             data_sources,
             level=given["level"],
-            window=given["window"],
+            window=given["window"] or 32,
             overrides=given["overrides"],
             device=given["device"],
             batch_size=given["batch_size"] or 256,

@@ -319,15 +319,15 @@ def open_dataset(
     values: Values = files
     in_memory = loading.fits_in_memory(recordings, len(names))
     found = recordings
+    unread: list[Skipped] = []
     if in_memory:
         recordings, values, unread = loading.load(recordings, files, len(names))
-        skipped += unread
-        opening.check_skipped(unread, len(recordings), options, "recordings cannot be read")
     elif size is not None or loading.must_be_tried(recordings):
         recordings, unread = loading.drop_unreadable(recordings, files)
-        skipped += unread
-        opening.check_skipped(unread, len(recordings), options, "recordings cannot be read")
         values = FileValues(recordings, places)
+    if unread:  # the files that the scan left out count with them
+        skipped += unread
+        opening.check_skipped(skipped, len(recordings), options, "recordings cannot be read")
     notes = loading.reader_notes(found, in_memory)
     window = None if options.window is None else options.window + extra_steps
     windows = Windows(recordings.lengths, window, options.hop or options.window)

@@ -113,6 +113,11 @@ class DataOptions:
             raise ValueError(
                 f"missing={self.missing}: an image has no missing values; drop data.missing"
             )
+        if self.layout == "CHW" and self.cache is not None:
+            raise ValueError(
+                f"cache={self.cache}: keeps decoded audio, and these are images; drop data.cache "
+                "(images are kept in memory while they fit)"
+            )
 
     @property
     def selection(self) -> Columns:

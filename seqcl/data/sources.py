@@ -19,6 +19,8 @@ from seqcl.registry import registry
 
 __all__ = ["FileSource", "make_source", "reader_name", "reader_suffixes"]
 
+_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+
 
 class FileSource(Source):
     """Recordings of a file, of a folder with its sub-folders, or of the files a glob matches.
@@ -68,6 +70,7 @@ class FileSource(Source):
             )
         files = self._of_split(files)
         self._tell_unnamed(files)
+        self._tell_splits(files)
         for file in files:
             try:
                 yield from self._scan(file)
@@ -89,6 +92,15 @@ class FileSource(Source):
                     f"data.{option}={name}"
                 )
 
+    def _tell_splits(self, files: list[Found]) -> None:
+        """Note where the sub-folders, which are labels, have the names of splits."""
+        names = sorted({file.folder for file in files if file.folder is not None})
+        if names and {name.lower() for name in names} <= _SPLITS:
+            self._reader_of(files[0].path).notes.append(
+                f"{self.name}: the sub-folders {', '.join(names)} are named like splits, and are "
+                "the labels of files that have no other; give each of them apart"
+            )
+
     def _of_split(self, files: list[Found]) -> list[Found]:
         """Return the files of the split that is asked for; all where files hold splits."""
         split, known = self.columns.split, sorted({file.split for file in files if file.split})
@@ -107,9 +119,12 @@ class FileSource(Source):
         reader = self._reader_of(file.path)
         _check_access(file.path)
         if self.columns.split and not (file.split or reader.has_splits):
+            inside = Path(self.name, self.columns.split)
+            hint = f"give {inside} for the folder of that name, " if inside.is_dir() else ""
             raise DataError(
-                f"{file.path}: holds no splits, asked for {self.columns.split!r}; give a file for "
-                "each split, or list the split of each file in the column split of labels.csv"
+                f"{file.path}: holds no splits, asked for {self.columns.split!r}; {hint}give a "
+                "file for each split, or list the split of each file in the column split of "
+                "labels.csv"
             )
         entries = reader.scan(file.path)
         for entry in entries if reader.lazy else list(entries):

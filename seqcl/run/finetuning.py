@@ -79,6 +79,7 @@ def finetune(
 
     Raises what `pretrain` raises for `out` and `resume`, and what `supervise` raises for labels.
     """
+    start = run.model  # before the preset is changed: a detector has none, and says so
     preset, options = tuned_preset(run, settings.overrides)
     refuse_many_processes("finetune")
     resume, notes = open_folder(out, resume)
@@ -92,7 +93,7 @@ def finetune(
         sweep(out)
         data, validation = _data(run, settings)
         parts = supervise(
-            preset, options, deepcopy(run.model), data, seed=settings.seed,
+            preset, options, deepcopy(start), data, seed=settings.seed,
             device=pick_device(settings.device), validation=validation, budget=settings.labels,
             on_look=tell,
         )  # fmt: skip

@@ -64,10 +64,18 @@ def _plain(label: Label, separator: str) -> int | str | float:
     return separator.join(label) if isinstance(label, tuple) else label
 
 
+def _column(predictions: Predictions, separator: str) -> list[int | str | float]:
+    """Return the predictions in one type: as text where some of the classes are text."""
+    plain = [_plain(label, separator) for label in predictions.labels]
+    if any(isinstance(name, str) for name in predictions.classes):
+        return [str(label) for label in plain]
+    return plain
+
+
 def _arrays(predictions: Predictions, separator: str) -> dict[str, Any]:
     arrays: dict[str, Any] = {
         "ids": np.asarray(predictions.ids, dtype=str),
-        "predictions": np.asarray([_plain(label, separator) for label in predictions.labels]),
+        "predictions": np.asarray(_column(predictions, separator)),
     }
     if predictions.probabilities is not None:
         arrays["probabilities"] = predictions.probabilities
@@ -93,7 +101,7 @@ def _parquet(predictions: Predictions, separator: str) -> bytes:
 
     columns = {
         "id": pa.array(predictions.ids),
-        "prediction": pa.array([_plain(label, separator) for label in predictions.labels]),
+        "prediction": pa.array(_column(predictions, separator)),
     }
     if predictions.probabilities is not None:
         for place, name in enumerate(predictions.classes):

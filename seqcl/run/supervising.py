@@ -87,6 +87,7 @@ def supervise(
     targets = targets_of(_labels(labelled), options, where)
     chosen = _within(labelled, targets, budget, seed)
     targets = targets_of(_labels(chosen), options, where)
+    notes += _unused_separator(targets, _labels(chosen))
     train, held, told = _split(chosen, validation, targets, options, seed)
     table = _table(train if validation is not None else chosen, targets, where)
     model = model.to(device)
@@ -125,6 +126,15 @@ def _labelled(data: Dataset, where: str, part: str) -> tuple[Dataset, tuple[str,
     missing = len(data) - len(rows)
     told = f"{missing} of {len(data)} {part} records have no label and are left out"
     return data.subset(rows), (told,)
+
+
+def _unused_separator(targets: Targets, labels: Sequence[Label]) -> tuple[str, ...]:
+    """Return a note where no text holds the separator: each is one tag, meant or not."""
+    texts = [str(label) for label in labels if not isinstance(label, tuple)]
+    mark = targets.separator
+    if targets.task != "tags" or mark is None or not texts or any(mark in text for text in texts):
+        return ()
+    return (f"finetune.separator={mark!r} is in no label, such as {texts[0]!r}; each is one tag",)
 
 
 def _within(data: Dataset, targets: Targets, budget: LabelBudget | None, seed: int) -> Dataset:

@@ -38,7 +38,7 @@ class JsonlSink:
     """Appends one JSON object a line, each flushed, so that a killed run leaves whole lines.
 
     At the start of a resumed run it drops the records after the resumed step, and a torn last
-    line: those steps are taken, and logged, again.
+    line: those steps are taken, and logged, again. Without a step to go on from it drops all.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,8 @@ class JsonlSink:
 
     def on_start(self, total_steps: int, first_step: int) -> None:
         """Keep the records of the first `first_step` steps."""
-        kept = [line for line in self._lines() if _step(line) <= first_step]
+        before = self._lines() if first_step else []  # what precedes step 1 is told again
+        kept = [line for line in before if _step(line) <= first_step]
         self._guarded(lambda: atomic_write(self.path, "".join(f"{line}\n" for line in kept)))
 
     def on_log(self, record: LogRecord) -> None:
@@ -99,7 +100,8 @@ class TensorBoardSink:
 
     def on_start(self, total_steps: int, first_step: int) -> None:
         """Open the log; TensorBoard itself hides what a resumed run logs again."""
-        self._writer = self._open(str(self._folder), purge_step=first_step + 1)
+        purge = first_step + 1 if first_step else 0
+        self._writer = self._open(str(self._folder), purge_step=purge)
 
     def on_log(self, record: LogRecord) -> None:
         """Write each number under its name."""

@@ -109,6 +109,11 @@ def test_step_embeddings_have_one_row_a_step(
     assert arrays["lengths"].tolist() == [64] * 24
 
 
+def test_a_window_of_steps_is_refused_for_one_vector_a_record(seqcl: Seqcl, waves: Path) -> None:
+    told = seqcl("embed", ".", "--data", waves, "--out", "e.npz", "--window", "5", code=2).stderr
+    assert "--window 5: has no effect beside --level instance" in told
+
+
 def test_a_dry_run_writes_nothing(seqcl: Seqcl, waves: Path, tmp_path: Path) -> None:
     done = seqcl("pretrain", "series", "--data", waves, "--dry-run", *SMALL)
     for fact in ("modality: sequence", "records", "weights", "memory", "step"):

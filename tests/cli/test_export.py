@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from command_line import SMALL, Seqcl, run_command
 
 import seqcl as library
 from seqcl.errors import UsageError
-from seqcl.run import Settings, pretrain
+from seqcl.run import Settings, exporting, pretrain
 from seqcl.run.exporting import export
 
 
@@ -138,3 +139,34 @@ def test_nothing_is_written_where_the_graph_is_not_the_model(
     with pytest.raises(UsageError, match="differs from the Model"):
         export(library.load(runs / "first"), "torch", tmp_path / "m.pt2")
     assert not (tmp_path / "m.pt2").exists()
+
+
+@pytest.mark.parametrize(("records", "output"), [(3, 1), (4, 0)])
+def test_nan_is_a_difference_in_any_sample_and_any_output(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: int, output: int
+) -> None:
+    """The samples have 3 and 4 records, the outputs are embeddings and predictions."""
+    made = exporting._torch
+
+    def spoilt(program: torch.export.ExportedProgram) -> tuple[bytes, Any]:
+        raw, call = made(program)
+
+        def called(values: torch.Tensor) -> list[torch.Tensor]:
+            found = list(call(values))
+            if len(values) == records:
+                found[output] = torch.full_like(found[output], torch.nan)
+            return found
+
+        return raw, called
+
+    monkeypatch.setattr(exporting, "_torch", spoilt)
+    with pytest.raises(UsageError, match="differs from the Model by nan"):
+        export(library.load(runs / "tuned"), "torch", tmp_path / "m.pt2")
+    assert not (tmp_path / "m.pt2").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_run_that_has_embedded_on_a_gpu_is_exported(runs: Path, tmp_path: Path) -> None:
+    run = library.load(runs / "first")
+    run.embed(records(runs, 2, 40).numpy(), device="cuda")
+    assert export(run, "torch", tmp_path / "m.pt2").path.exists()

@@ -86,6 +86,17 @@ def test_several_tags_a_record(pretrained: Path, seqcl: Seqcl, tmp_path: Path) -
     assert found.labels[2] == ("leak", "noise")
 
 
+def test_a_separator_that_is_in_no_label_is_told(
+    pretrained: Path, seqcl: Seqcl, tmp_path: Path
+) -> None:
+    data = waves_with(tmp_path / "tags.npz", ["noise", "leak|noise"] * 12)
+    for separator, told in ((r"\|", True), ('"|"', False)):
+        done = seqcl("finetune", pretrained, "--data", data, "--out", f"tuned{told}", *QUICK,
+                     "--set", "training.steps=2",
+                     "--set", f"finetune.separator={separator}")  # fmt: skip
+        assert ("is in no label, such as 'noise'" in done.stderr) == told
+
+
 def test_values_come_back_in_their_units(pretrained: Path, seqcl: Seqcl, tmp_path: Path) -> None:
     values = 1000.5 + 100 * (np.arange(24) % 2)
     data = waves_with(tmp_path / "values.npz", values)

@@ -86,6 +86,11 @@ def test_what_is_no_series_is_told_where_series_are_needed(place: Path) -> None:
     told = seqcl(place, "pretrain", "series", "--data", "sklearn:digits", "--out", "no", code=4)
     assert "is an image, and this preset is for a series" in told.stderr
     seqcl(place, "inspect", "four.npz", "--set", "data.layout=CHW")
+    file = np.frombuffer((place / "squares" / "red" / "0.png").read_bytes(), np.uint8)
+    np.savez(place / "packed.npz", train_blob=file, train_off=[0, len(file)])
+    told = seqcl(place, "inspect", "packed.npz", code=4)
+    assert "for images use a preset of modality image, or set data.layout=CHW" in told.stderr
+    seqcl(place, "inspect", "packed.npz", "--set", "data.layout=CHW")
 
 
 def test_two_channels_and_default_colours_are_told_before_training(place: Path) -> None:

@@ -27,3 +27,11 @@ def test_annotations_resolve_and_carry_the_ranges() -> None:
 def test_a_hop_without_a_window_is_refused() -> None:
     with pytest.raises(ValueError, match=r"hop=4 has no window to move; set data\.window too"):
         DataOptions(hop=4)
+
+
+def test_images_have_no_cache() -> None:
+    with pytest.raises(
+        ValueError, match=r"cache=st\.h5: keeps decoded audio, and these are images"
+    ):
+        DataOptions(layout="CHW", cache="st.h5")
+    assert DataOptions(layout="CT", cache="decoded").cache == "decoded"

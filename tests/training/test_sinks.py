@@ -35,6 +35,16 @@ def test_a_new_run_starts_with_an_empty_log(tmp_path):
     assert path.read_text() == ""
 
 
+def test_what_is_told_before_the_first_step_is_not_kept_twice(tmp_path):
+    sink = JsonlSink(tmp_path / "metrics.jsonl")
+    for _ in range(2):  # the second after a run that died before its first checkpoint
+        sink.on_start(100, 0)
+        sink.on_log({"step": 0, "rankme": 4.0})
+    assert lines(sink.path) == [{"step": 0, "rankme": 4.0}]
+    sink.on_start(100, 20)
+    assert lines(sink.path) == [{"step": 0, "rankme": 4.0}]
+
+
 def test_numbers_that_json_does_not_know_become_null(tmp_path):
     sink = JsonlSink(tmp_path / "metrics.jsonl")
     sink.on_start(1, 0)
@@ -76,3 +86,15 @@ def test_histograms_are_lists_in_the_log(tmp_path):
     sink.on_start(1, 0)
     sink.on_log({"step": 1, "positive_cosines": [0, 2]})
     assert lines(sink.path) == [{"step": 1, "positive_cosines": [0, 2]}]
+
+
+def test_tensorboard_shows_what_precedes_the_first_step_once(tmp_path):
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="needs the extra 'track'"
+    )
+    for _ in range(2):
+        sink = TensorBoardSink(tmp_path)
+        sink.on_start(10, 0)
+        sink.on_log({"step": 0, "rankme": 4.0})
+        sink.on_end()
+    assert len(reader.EventAccumulator(str(tmp_path)).Reload().Scalars("rankme")) == 1

@@ -45,9 +45,10 @@ class NpzReader(CollectionReader):
         with array_faults(path), open_archive(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             if "X" not in names:
+                packed = any(name.endswith("_blob") for name in names)
                 raise DataError(
                     f"{path}: has no array 'X' of shape (n, channels, steps); found: "
-                    f"{', '.join(names) or 'nothing'}"
+                    f"{', '.join(names) or 'nothing'}{_IMAGES if packed else ''}"
                 )
             arrays = {"X": open_member(path, archive, "X")}
             columns = self.columns

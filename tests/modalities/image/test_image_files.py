@@ -56,6 +56,20 @@ def test_a_split_of_a_folder_without_splits_is_an_error(folder: Path) -> None:
         opened(f"{folder}:train")
 
 
+def test_sub_folders_named_like_splits_are_told_and_taken_apart(tmp_path: Path) -> None:
+    for name in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        (tmp_path / "tv" / name).mkdir(parents=True)
+        Image.fromarray(picture()).save(tmp_path / "tv" / name / "0.png")
+    both = opened(tmp_path / "tv")
+    assert set(both.labels) == {"train", "test"}
+    (note,) = both.notes
+    assert "the sub-folders test, train are named like splits" in note
+    train = opened(tmp_path / "tv" / "train")
+    assert (list(train.labels), train.notes) == (["cat", "dog"], ())
+    with pytest.raises(DataError, match=r"holds no splits, asked for 'train'; give .*tv/train for"):
+        opened(f"{tmp_path / 'tv'}:train")
+
+
 def test_sizes_that_differ_are_an_error_and_an_option_resizes_them(folder: Path) -> None:
     Image.fromarray(picture(10, 12)).save(folder / "cat" / "wide.png")
     with pytest.raises(DataError, match=r"cat/wide.png is 10 x 12 .* set data.size=\[8,8\]"):
@@ -123,7 +137,7 @@ def test_a_corrupt_image_among_many_is_skipped_and_listed(folder: Path) -> None:
     assert [skipped.path for skipped in dataset.skipped] == ["dog/cut.jpg"]
     assert "cut.jpg: is damaged" in dataset.skipped[0].reason
     (folder / "dog" / "text.png").write_bytes(b"not an image")
-    reasons = [skipped.reason for skipped in opened(folder).skipped]
+    reasons = [skipped.reason for skipped in opened(folder, max_skipped=0.1).skipped]
     assert any("is no image of a known format" in reason for reason in reasons)
 
 
@@ -141,6 +155,20 @@ def test_more_than_five_percent_of_corrupt_images_is_an_error(folder: Path) -> N
     (folder / "dog" / "0.png").write_bytes(b"")
     with pytest.raises(DataError, match="1 of 6 files cannot be read"):
         opened(folder)
+
+
+@pytest.mark.parametrize("limit", [2 << 30, 0], ids=["in memory", "on disk"])
+def test_damage_in_headers_and_in_pixels_counts_together(folder, monkeypatch, limit) -> None:
+    monkeypatch.setattr("seqcl.data.loading.MEMORY_LIMIT", limit)
+    for number in range(3, 34):
+        Image.fromarray(picture()).save(folder / "cat" / f"{number}.png")
+    for name in ("one", "two"):
+        (folder / "dog" / f"{name}.png").write_bytes(b"not an image")
+    whole = jpeg(8, 8)
+    (folder / "dog" / "cut.jpg").write_bytes(whole[: len(whole) - 40])
+    with pytest.raises(DataError, match="3 of 40 recordings cannot be read"):
+        opened(folder)
+    assert len(opened(folder, max_skipped=0.075).skipped) == 3
 
 
 def test_a_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
@@ -163,6 +191,21 @@ def test_an_image_of_several_frames_is_refused(tmp_path: Path) -> None:
     first.save(tmp_path / "film.tif", save_all=True, append_images=[second])
     with pytest.raises(DataError, match="film.tif: has several frames; save each as an image"):
         opened(tmp_path / "film.tif")
+
+
+def test_a_photograph_with_a_second_frame_is_refused(tmp_path: Path) -> None:
+    first, second = (Image.fromarray(picture()) for _ in range(2))
+    first.save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[second])
+    with pytest.raises(DataError, match="phone.jpg: has several frames; save each as an image"):
+        opened(tmp_path / "phone.jpg")
+
+
+@pytest.mark.parametrize(("suffix", "size"), [("jpg", (8, 12)), ("png", (8, 12)), ("tif", (12, 8))])
+def test_exif_turns_a_tiff_alone(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: a quarter turn
+    Image.fromarray(picture(8, 12)).save(tmp_path / f"turned.{suffix}", exif=exif)
+    assert opened(tmp_path / f"turned.{suffix}").record(0).values.shape[1:] == size
 
 
 def test_a_file_that_runs_a_program_when_opened_is_no_image(tmp_path: Path) -> None:
