@@ -37,11 +37,13 @@ _SERIES = tuple(n for n in preset_names() if load_preset(n).modality.name == "se
 GRADIENT = tuple(name for name in _SERIES if load_preset(name).method)
 Row = tuple[str, tuple[str, ...]]
 """A preset and changes to it."""
+MORE: dict[str, Row] = {"moco_v3": ("series", ("method=moco_v3",))}
+"""Methods without a preset of their own, with the views and the encoder of another."""
 
 
 def main() -> None:
     """Run what is missing, then write STEM.json and STEM.md."""
-    options = parse(__doc__, {name: (name, ()) for name in GRADIENT})
+    options = parse(__doc__, {name: (name, ()) for name in GRADIENT} | MORE)
     records = run(options)
     text = summarise(records, options.steps)
     atomic_write(options.out.with_suffix(".md"), text)
