@@ -75,6 +75,7 @@ class Run:
     @cached_property
     def targets(self) -> Targets:
         """What the head of a fine-tuned run predicts; raises UsageError where there is no head."""
+        self._refuse_detector()
         if "finetune" not in self.manifest:
             raise UsageError(
                 f"{self.path}: has no head that predicts; 'seqcl finetune' makes a run with one"
@@ -132,11 +133,14 @@ class Run:
             return X
         return dataset_from_arrays(X, channels=self.channels, missing=self.preset.data.missing)
 
-    def _restored(self, name: str) -> Model:
+    def _refuse_detector(self) -> None:
         if self.preset.detector is not None:
             raise UsageError(
                 f"{self.path}: is a detector and holds no encoder; use it with 'seqcl detect'"
             )
+
+    def _restored(self, name: str) -> Model:
+        self._refuse_detector()
         check_file(self.path / name, self.manifest)
         model = build_model(self.preset, self.channels, self.manifest["rate_hz"], self.seed)
         load_state(model, self.path / name)

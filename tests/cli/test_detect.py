@@ -225,6 +225,8 @@ def test_data_that_do_not_fit_the_run_are_refused(
 def test_an_encoder_is_no_detector_and_a_detector_no_encoder(plant: Path, seqcl: Seqcl) -> None:
     done = seqcl("embed", plant / "run", "--data", plant / "train.csv", "--out", "e.npz", code=2)
     assert "is a detector and holds no encoder" in done.stderr
+    done = seqcl("predict", plant / "run", "--data", plant / "train.csv", "--out", "p.csv", code=2)
+    assert "is a detector and holds no encoder" in done.stderr
     done = seqcl("finetune", plant / "run", "--data", plant / "train.csv", "--out", "r", code=2)
     assert "is a detector and holds no encoder" in done.stderr
     done = seqcl("pretrain", "sensor-anomaly", "--data", plant / "train.csv", "--out", "r",
