@@ -79,11 +79,12 @@ def test_rows_with_an_unknown_label_are_in_no_measure(opened: Recordings) -> Non
 
 
 @pytest.mark.filterwarnings("error")
-def test_rows_without_any_score_are_told_without_a_warning(
+def test_rows_without_any_trailing_score_are_skipped_without_a_warning(
     opened: Recordings, detector: Detector, tmp_path: Path
 ) -> None:
-    opened.append(Series(np.full((3, 2), np.nan, np.float32), "silent"))
+    opened += [Series(np.full((3, 2), np.nan, np.float32), "silent"), Series(noise(200), "long")]
     found = list(detect_sources(RUN, [], RuleOptions(), causal=True)[2])
-    assert found[0].expected.high == 0
+    assert [one.series.id for one in found] == ["long"]
+    assert [one.path for one in opened.skipped] == ["silent"]
     report_detection(RUN, detector, found, tmp_path / "page.html")
-    assert "silent" in (tmp_path / "page.html").read_text()
+    assert "silent" not in (tmp_path / "page.html").read_text()
