@@ -47,6 +47,10 @@ bench: $(STAMP)
 	$(if $(SEQCL_DATA),$(BIN)/python benchmarks/audio.py --out benchmarks/results/audio --data $(SEQCL_DATA)/audio)
 	$(if $(SEQCL_QUERIES),$(BIN)/python benchmarks/identify.py --out benchmarks/results/identify --data $(SEQCL_DATA)/audio \
 		--queries $(SEQCL_QUERIES))
+	$(if $(SEQCL_DATA),$(BIN)/python benchmarks/methods.py --out benchmarks/results/methods --data $(SEQCL_DATA)/series)
+	$(if $(SEQCL_DATA),$(BIN)/python benchmarks/images.py --out benchmarks/results/images --data $(SEQCL_DATA)/images)
+	$(if $(SEQCL_DATA),$(BIN)/python benchmarks/few_labels.py --out benchmarks/results/few_labels --data $(SEQCL_DATA)/series \
+		--images $(SEQCL_DATA)/images)
 	$(BIN)/python benchmarks/closed_form.py --out benchmarks/results/closed_form $(if $(SEQCL_DATA),--data $(SEQCL_DATA)/series)
 
 clean:

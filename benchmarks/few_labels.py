@@ -174,8 +174,8 @@ def summarise(records: Sequence[Flat]) -> str:
     lines = [
         f"# Few labels: test accuracy, {seeds} seeds",
         "",
-        "Fine-tuned holds a fifth of the labels out where that is 30 or more; from scratch learns from",
-        "all of them to its last step.",
+        "Fine-tuned holds a fifth of the labels out where that is 30 or more; from scratch learns",
+        "from all of them to its last step.",
         "",
         f"| set | labels | {' | '.join(SYSTEMS)} |",
         f"|---|---|{'---|' * len(SYSTEMS)}",
