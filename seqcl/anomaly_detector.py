@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Literal, Self
 
@@ -66,15 +67,22 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.threads = threads
 
     def fit(self, X: Recordings, y: None = None) -> Self:
-        """Learn from one recording or a list; raises DataError where they are too short.
+        """Learn from one recording or a list; warns of those that are left out as too short.
 
-        Raises ValueError for options that have no meaning, and for infinite values.
+        Raises DataError where they hold more than half of the rows, ValueError for options that
+        have no meaning, and for infinite values.
         """
         self._check_options()
         series = [Series(rows, f"recording {i}") for i, rows in enumerate(_recordings(X))]
         detector = Detector(window=self.window, calibration=self.calibration, weights=self.weights)
         with cpu_threads(self.threads):
             detector.fit(series, self.random_state)
+        if short := [one.id for at, one in enumerate(series) if at not in detector.kept]:
+            warnings.warn(
+                f"too short for a window of {detector.window} rows, and left out: "
+                f"{', '.join(short)}",
+                stacklevel=2,
+            )
         self.detector_ = detector
         self.n_features_in_ = series[0].values.shape[1]
         return self

@@ -1,12 +1,12 @@
 """Embed a corpus over many machines: a run as what Ray Data maps over batches.
 
 ``ray.data.read_parquet(FOLDER).map_batches(BatchEmbedder, fn_constructor_args=(RUN,),
-concurrency=8)`` adds a column `embedding`; https://docs.ray.io/en/latest/data.
+compute=ray.data.ActorPoolStrategy(size=8))`` adds a column `embedding`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,47 +65,40 @@ class BatchEmbedder:
         if self.column not in batch:
             raise DataError(f"no column {self.column!r}. Known: {', '.join(sorted(batch))}")
         rows = batch[self.column]
+        columns = {name: column for name, column in batch.items() if name != self.column}
         if not len(rows):
-            return {**batch, "embedding": np.empty((0, self.model.embedding.out_dim), np.float32)}
-        if isinstance(rows[0], str | bytes):
+            found = {"embedding": np.empty((0, self.model.embedding.out_dim), np.float32)}
+        elif isinstance(rows[0], str | bytes):
             names = [row.decode() if isinstance(row, bytes) else str(row) for row in rows]
-            return self._joined(batch, self._files(names), batch)
-        dataset = dataset_from_arrays(
-            self._records(rows), channels=self.run.channels, missing=self.run.preset.data.missing
-        )
-        found = {"embedding": self._embed(dataset).values}
-        return self._joined(batch, found, [name for name in batch if name != self.column])
-
-    def _joined(
-        self, batch: Mapping[str, npt.NDArray[Any]], found: Columns, kept: Iterable[str]
-    ) -> Columns:
-        """Add what was found to the columns that are kept, each row as often as it gave records."""
-        times = found.pop("times", None)
-        columns = {
-            name: batch[name] if times is None else np.repeat(batch[name], times, axis=0)
-            for name in kept
-        }
+            times, found = self._files(names)
+            columns = {name: np.repeat(column, times, axis=0) for name, column in batch.items()}
+        else:
+            dataset = dataset_from_arrays(
+                self._records(rows),
+                channels=self.run.channels,
+                missing=self.run.preset.data.missing,
+            )
+            found = {"embedding": self._embed(dataset).values}
         if taken := sorted(columns.keys() & found.keys()):
             raise DataError(f"column {taken[0]!r} is there already; give it another name")
         return {**columns, **found}
 
-    def _files(self, names: Sequence[str]) -> Columns:
-        """Embed the records of files; `times` (files,) is how many each has."""
+    def _files(self, names: Sequence[str]) -> tuple[list[int], Columns]:
+        """Embed the records of files; returns how many each has, and what is known of them."""
         parts = []
         for name in names:
             dataset = open_for(self.run, [name])
-            parts.append(self._embed(dataset))
             if dataset.skipped:
                 first = dataset.skipped[0]
                 raise DataError(f"{first.path}: {first.reason}")
+            parts.append(self._embed(dataset))
         found: Columns = {
-            "times": np.array([len(part) for part in parts]),
             "id": np.array([name for part in parts for name in part.ids]),
             "embedding": np.concatenate([part.values for part in parts]),
         }
         if all(part.start is not None for part in parts):
             found["start"] = np.concatenate([part.start for part in parts])
-        return found
+        return [len(part) for part in parts], found
 
     def _records(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any] | list[npt.NDArray[Any]]:
         """Return images (n, C, H, W), or series (C, T_i), as a dataset takes them."""
@@ -131,8 +124,6 @@ class BatchEmbedder:
 def _array(row: Any) -> npt.NDArray[Any]:
     """Return an array of numbers, also of nested lists; of nothing one without axes."""
     values = np.asarray(row)
-    return (
-        np.stack([_array(part) for part in values])
-        if values.dtype == object and values.ndim
-        else values
-    )
+    if values.dtype != object or not values.ndim:
+        return values
+    return np.stack([_array(part) for part in values])

@@ -32,7 +32,8 @@ def test_its_faults_are_told() -> None:
     watch = AnomalyDetector(window=16, threads=1)
     with pytest.raises(NotFittedError):
         watch.anomaly_scores(rows(50, 0))
-    watch.fit(rows(200, 0))
+    with pytest.warns(UserWarning, match="window of 16 rows, and left out: recording 1"):
+        watch.fit([rows(200, 0), rows(20, 1)])
     with pytest.raises(ValueError, match="X has 3 channels, fit saw 2"):
         watch.anomaly_scores(np.zeros((50, 3)))
     with pytest.raises(ValueError, match="recordings are"):

@@ -94,10 +94,9 @@ def test_what_does_not_suit_the_run_is_refused(embedder: BatchEmbedder) -> None:
         embedder({"values": np.array([records(1)[0], None], object)})
     with pytest.raises(DataError, match="column 'embedding' is there already"):
         embedder({"values": records(2), "embedding": np.arange(2)})
-    assert embedder({"values": records(0)})["embedding"].shape == (
-        0,
-        embedder.model.embedding.out_dim,
-    )
+    none = embedder({"n": np.arange(0), "values": records(0)})
+    assert sorted(none) == ["embedding", "n"]
+    assert none["embedding"].shape == (0, embedder.model.embedding.out_dim)
 
 
 def test_a_file_that_cannot_be_read_is_told(folder: Path, tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def embed_sources(
             refuse_another_start({
                 "run": run.manifest["files"], "data": dataset.fingerprint, "level": level,
                 "window": window, "batch size": batch_size, "kind of device": target.type,
+                "options of the data": list(overrides),
             })  # fmt: skip
         model = run.model.to(target)
         found = embed(
