@@ -131,8 +131,8 @@ def summarise(records: Sequence[Flat], steps: int | None) -> str:
     names = list(dict.fromkeys(r["set"] for r in records))
     length = "the presets' own length" if steps is None else f"{steps} steps"
     lines = [f"# Methods: trained minus untrained, {len(names)} sets, {length}", "",
-             "Intervals: 95 %, bootstrap over sets of means over seeds, 3 each; `runs` are "
-             "sets times seeds. A dash = not run.", ""]  # fmt: skip
+             "Intervals: 95 %, bootstrap over the sets of their means over seeds; `runs` are sets "
+             "times seeds. A dash = not run.", ""]  # fmt: skip
     for task, key in TASKS.items():
         lines += [f"## {task}", "", "| preset | runs | untrained | trained | difference "
                   "| interval | wins | losses | fit CPU-s |", f"|{'---|' * 9}"]  # fmt: skip
