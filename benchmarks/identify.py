@@ -9,10 +9,11 @@ split `train` teach the encoder, so no query is of a track that it saw. The nois
 ignore is DIR/noise and DIR/esc10 but for its fold 5, which is left for the queries. FOLDER has
 truth.csv (file, track, start_s, seconds, condition, stranger) and the queries it names; tracks of
 which a query is a stranger are left out of the index. Rows: the trained run by `identify`'s own
-code, in an index of `--precision int4 --quantise stored`; its encoder before training, whose
-features are as many as the front end gives, in float32; log-mel bands in time, in float32;
-landmarks. Bytes are those of all that a search reads. `recall_at_10` is the share of an entry's 10
-nearest, by the embeddings before they were stored, that are so as they are stored.
+code, in an index of `--precision int4 --quantise stored`; the same with `--speed 0.06`, "at any
+speed"; its encoder before training, whose features are as many as the front end gives, in float32;
+log-mel bands in time, in float32; landmarks. Bytes are those of all that a search reads.
+`recall_at_10` is the share of an entry's 10 nearest, by the embeddings before they were stored,
+that are so as they are stored.
 
 A query is right where the first recording is its own; its place is right within 0.25 s. Strangers
 are told by the equal error of each system's own evidence (the confidence of `identify`, whose
@@ -203,14 +204,15 @@ def systems(
             spent["train_cpu_s"] = round(time.process_time() - began, 1)
         return load(work / "run")
 
-    def embedded(kind: type[RunEmbedder]) -> Callable[[], tuple[Answer, Flat]]:
+    def embedded(kind: type[RunEmbedder], speed: float = 0.0) -> Callable[[], tuple[Answer, Flat]]:
         def make() -> tuple[Answer, Flat]:
-            answer, cost = by_index(kind(run(), (), "cpu", 256, 1), tracks, files, work)
+            answer, cost = by_index(kind(run(), (), "cpu", 256, 1), tracks, files, work, speed)
             return answer, {**cost, **(spent if kind is RunEmbedder else {})}
 
         return make
 
     yield "seqcl", embedded(RunEmbedder)
+    yield "seqcl at any speed", embedded(RunEmbedder, 0.06)
     yield "untrained encoder", embedded(Untrained)
     if seed == 0:
         yield "log-mel", embedded(LogMel)
@@ -229,17 +231,18 @@ def gathered(data: Path, folder: Path) -> Path:
 
 
 def by_index(
-    embedder: RunEmbedder, tracks: Sequence[str], files: Sequence[Path], work: Path
+    embedder: RunEmbedder, tracks: Sequence[str], files: Sequence[Path], work: Path, speed: float
 ) -> tuple[Answer, Flat]:
     """Index the tracks as `seqcl index` does and answer as `seqcl identify` does."""
     began = time.process_time()
-    folder = work / type(embedder).__name__
+    folder = work / f"{type(embedder).__name__}-{speed:g}"
     (folder / VECTORS).mkdir(parents=True)
     data, is_ours = embedder.run.preset.data, type(embedder) is RunEmbedder
     assert data.window is not None
     settings = IndexSettings(
         run="benchmark", window=data.window, hop=data.hop or data.window,
         precision="int4" if is_ours else "float32", quantise="stored",
+        speed=speed,
     )  # fmt: skip
     dataset = open_for(embedder.run, [str(file) for file in files])
     catalogue, manifest = Catalogue(folder / CATALOGUE, writable=True), Manifest(settings)
@@ -257,7 +260,7 @@ def by_index(
     learnt = None
     if is_ours:
         ranker = Ranker(entries, shards, near)
-        learnt = learn_recognition(ranker, embedder.changed(ranker, dataset))
+        learnt = learn_recognition(ranker, embedder.changed(ranker, dataset, speed))
     manifest = replace(manifest, neighbours=near.facts, recognition=learnt)
     manifest.noted(folder).write(folder)
     searcher = Searcher(folder, embedder)

@@ -41,7 +41,7 @@ def command(index: Path, queries: tuple[str, ...], **given: Any) -> None:
     if given["as_json"]:
         click.echo(json.dumps([as_json(one) for one in found], indent=2))
         return
-    header = ("query", "recording", "start", "score", "lead", "confidence")
+    header = ("query", "recording", "start", "score", "lead", "confidence", "speed")
     print_table(header, [identified_row(one) for one in found])
     learnt = opened.manifest.recognition
     if learnt is None:

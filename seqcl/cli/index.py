@@ -33,6 +33,13 @@ from seqcl.cli.progress import note, note_skipped
     type=click.Choice(["float32", "float16", "int8", "int4"]),
     help="Of the stored vectors: 4, 2, 1 or half a byte a dimension. [default: float32]",
 )
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, 0.2),
+    metavar="SHARE",
+    help="What 'identify' finds though it is played faster or slower by as much, 0.05 for 5 %; "
+    "takes as many times as long as there are hundredths. [default: 0]",
+)
 @click.option("--prune", is_flag=True, help="Drop files that --data does not hold.")
 @click.option("--rehash", is_flag=True, help="Read every file, whatever its size and time say.")
 @options.qdrant("Write the vectors to Qdrant too.")
@@ -54,6 +61,7 @@ def command(run: Path, data_sources: tuple[str, ...], out: Path, **given: Any) -
         overrides=given["overrides"],
         precision=given["precision"],
         quantise=given["quantise"],
+        speed=given["speed"],
         prune=given["prune"],
         rehash=given["rehash"],
         device=given["device"],

@@ -7,6 +7,7 @@ votes the cosines along the diagonal are summed over a fine grid, as landmark ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from seqcl.retrieval.ranking import Ranker
 
-__all__ = ["Aligned", "Alignment", "align"]
+__all__ = ["Aligned", "Alignment", "Cut", "align"]
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -27,6 +28,18 @@ _GRID, _REACH = 8, 2
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """A query as windows, brought from the speed that it may be played at to that of recordings."""
+
+    vectors: Floats
+    """(m, E) unit vectors of its windows."""
+    starts: Ints
+    """(m,) first step of each window, from where the query begins."""
+    speed: float = 1.0
+    """How many times as fast as the recording the query would be."""
+
+
+@dataclass(frozen=True, slots=True)
 class Alignment:
     """A recording and the step of it at which the query begins."""
 
@@ -35,6 +48,8 @@ class Alignment:
     """Steps; may lie between two entries."""
     score: float
     """Mean cosine of the query's windows with the entries along the diagonal."""
+    speed: float = 1.0
+    """Of the cut of the query that lies there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +62,38 @@ class Aligned:
     nearer than that."""
 
 
-def align(ranker: Ranker, vectors: Floats, starts: Ints, allowed: Bools | None = None) -> Aligned:
-    """Return the best alignment with each of a few recordings.
+def align(ranker: Ranker, cuts: Sequence[Cut], allowed: Bools | None = None) -> Aligned:
+    """Return the best alignment of any cut of a query with each of a few recordings.
 
     Args:
         ranker: the open index.
-        vectors: (m, E) unit vectors of the query's windows.
-        starts: (m,) first step of each window in the query.
+        cuts: the query at each speed that it may have.
         allowed: (n,) bool, entries that may be found; None = all.
     """
+    found: dict[int, Alignment] = {}
+    floors = []
+    for cut in cuts:
+        best, floor = _aligned(ranker, cut, allowed)
+        floors.append(floor)
+        for recording, one in best.items():
+            if recording not in found or one.score > found[recording].score:
+                found[recording] = one
+    best_first = sorted(found.values(), key=lambda one: (-one.score, one.recording))
+    return Aligned(tuple(best_first[:_RECORDINGS]), max(floors))
+
+
+def _aligned(ranker: Ranker, cut: Cut, allowed: Bools | None) -> tuple[dict[int, Alignment], float]:
+    """Return the best alignment with each of `_RECORDINGS` at most, and `Aligned.floor`."""
     hop = ranker.entries.hop or 1
     found: dict[int, Alignment] = {}
-    places, floor = _votes(ranker, vectors, starts, allowed, hop)
+    places, floor = _votes(ranker, cut.vectors, cut.starts, allowed, hop)
     for recording, offset in places:
         if recording not in found and len(found) == _RECORDINGS:
             continue
-        best = _refined(ranker, recording, offset, vectors, starts, hop)
+        best = _refined(ranker, recording, offset, cut, hop)
         if recording not in found or best.score > found[recording].score:
             found[recording] = best
-    best_first = sorted(found.values(), key=lambda one: (-one.score, one.recording))
-    return Aligned(tuple(best_first), floor)
+    return found, floor
 
 
 def _votes(
@@ -83,19 +110,19 @@ def _votes(
     offset = ranker.entries.start_of(ids) - starts[window]
     weight = np.maximum(scores[window, place].astype(np.float64), 0.0)
     bins = np.floor_divide(offset, hop)  # a vote counts for its bin and the next: no edge
-    keys = np.stack((np.tile(recording, 2), np.concatenate((bins, bins - 1))), axis=1)
-    unique, where = np.unique(keys, axis=0, return_inverse=True)
-    total = np.bincount(where.reshape(-1), weights=np.tile(weight, 2))
+    low, many = int(bins.min()) - 1, int(np.ptp(bins)) + 2
+    keys = np.tile(recording * many, 2) + np.concatenate((bins, bins - 1)) - low
+    unique, where = np.unique(keys, return_inverse=True)
+    total = np.bincount(where, weights=np.tile(weight, 2))
     order = np.argsort(-total, kind="stable")[:_CANDIDATES]
     floor = float(np.where(near >= 0, scores, np.inf).min(axis=1).mean())
-    return [(int(r), float((b + 1) * hop)) for r, b in unique[order].tolist()], floor
+    places = zip(unique[order] // many, unique[order] % many + low, strict=True)
+    return [(int(r), float((b + 1) * hop)) for r, b in places], floor
 
 
-def _refined(
-    ranker: Ranker, recording: int, offset: float, vectors: Floats, starts: Ints, hop: int
-) -> Alignment:
+def _refined(ranker: Ranker, recording: int, offset: float, cut: Cut, hop: int) -> Alignment:
     """Return the best place near an offset, between entries by interpolation."""
-    entries = ranker.entries
+    entries, starts = ranker.entries, cut.starts
     ids = entries.ids_of(entries.recording == recording)
     places = entries.start_of(ids)
     reach = (_REACH + 1) * hop
@@ -105,12 +132,13 @@ def _refined(
     places = places[near]
     order = np.argsort(places, kind="stable")
     places = places[order]
-    similarity = ranker.shards.read(ids[near][order]) @ vectors.T  # (entries, m)
+    similarity = ranker.shards.read(ids[near][order]) @ cut.vectors.T  # (entries, m)
     steps = _REACH * _GRID if entries.hop else 0  # a whole recording has one place
     grid: Doubles = offset + np.arange(-steps, steps + 1, dtype=np.float64) * (hop / _GRID)
     sums = _diagonal(grid, places.astype(np.float64), similarity.astype(np.float64), starts, hop)
     best = int(sums.argmax())
-    return Alignment(recording, float(_peak(grid, sums, best)), float(sums[best]))
+    place = float(_peak(grid, sums, best))
+    return Alignment(recording, place, float(sums[best]), cut.speed)
 
 
 def _diagonal(

@@ -38,6 +38,8 @@ class IndexSettings:
     """Steps from one entry to the next."""
     precision: Precision = "float32"
     quantise: Quantise = "none"
+    speed: float = 0.0
+    """Share by which a query to identify may be faster or slower than what it was taken from."""
 
 
 @dataclass(frozen=True)

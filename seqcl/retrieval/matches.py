@@ -70,6 +70,8 @@ class Identification:
     """Mean cosine along the alignment."""
     lead: float
     """Score less the median of the other candidates'."""
+    speed: float = 1.0
+    """How many times as fast as the recording the query is, where the index tries speeds."""
 
 
 def as_json(found: SearchResult | Identification) -> dict[str, Any]:

@@ -13,10 +13,12 @@ import numpy.typing as npt
 from seqcl.data.dataset import Dataset
 from seqcl.errors import DataError, UsageError
 from seqcl.files import sha256
+from seqcl.retrieval.alignment import Cut
 from seqcl.retrieval.folder import IndexSettings
 from seqcl.retrieval.shards import unit_vectors
+from seqcl.retrieval.speeds import stretched
 
-__all__ = ["Embedder", "Excerpt", "Query", "Source", "make_queries"]
+__all__ = ["Embedder", "Excerpt", "Query", "Source", "make_queries", "windows_at"]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -66,6 +68,13 @@ class Query:
     rate_hz: float | None
     sha256: str | None
     """Of the file that holds it, or None."""
+    others: tuple[Cut, ...] = ()
+    """The query at other speeds."""
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """The query at every speed, as it is first."""
+        return (Cut(self.vectors, self.starts), *self.others)
 
 
 def make_queries(
@@ -75,11 +84,13 @@ def make_queries(
     *,
     excerpt: Excerpt | None = None,
     hop: int | None = None,
+    speeds: Sequence[float] = (1.0,),
 ) -> list[Query]:
     """Open and embed a source: one query for each recording in it.
 
     Without an excerpt and with the index's own hop, a recording's vectors are, bit for bit, those
-    of the index that holds it.
+    of the index that holds it. `speeds` are those that it may be played at, 1 first; a cut that is
+    shorter than a window is left out.
 
     Raises:
         DataError: a query is shorter than a window of the index.
@@ -103,14 +114,52 @@ def make_queries(
     cut, starts = _windows(embedder, dataset, spans, settings.window, hop, excerpt is not None)
     vectors = unit_vectors(embedder.embed(cut), cut.ids)
     ends = np.cumsum([len(part) for part in starts])
+    others = [
+        _others(embedder, dataset.excerpt(place, *span).values, settings.window, hop, speeds[1:])
+        if len(speeds) > 1
+        else ()
+        for place, span in enumerate(spans)
+    ]
     return [
         Query(
             known.ids[place], vectors[end - len(starts[place]) : end], starts[place],
             spans[place][0], spans[place][1] - spans[place][0], known.rate(place),
-            digests.get(int(known.file[place])),
+            digests.get(int(known.file[place])), others[place],
         )
         for place, end in enumerate(ends.tolist())
     ]  # fmt: skip
+
+
+def windows_at(values: Floats, speed: float, window: int, hop: int) -> tuple[list[Floats], Ints]:
+    """Return the windows of (C, T), each (C, window), and their starts, brought to speed 1."""
+    values = values if speed == 1 else stretched(values, speed)
+    steps = values.shape[-1]
+    hop *= max(1, -(-((steps - window) // hop + 1) // _MOST_WINDOWS))
+    starts = np.arange(0, steps - window + 1, hop)
+    return [values[:, start : start + window] for start in starts.tolist()], starts
+
+
+def _others(
+    embedder: Embedder,
+    values: Floats,
+    window: int | None,
+    hop: int | None,
+    speeds: Sequence[float],
+) -> tuple[Cut, ...]:
+    """Return (C, T) at other speeds; a record without windows has one."""
+    if window is None or hop is None:
+        return ()
+    parts = [(speed, *windows_at(values, speed, window, hop)) for speed in speeds]
+    parts = [part for part in parts if len(part[2])]
+    if not parts:
+        return ()
+    arrays = [array for _, windows, _ in parts for array in windows]
+    vectors = unit_vectors(embedder.embed(embedder.from_arrays(arrays)), [""] * len(arrays))
+    ends = np.cumsum([len(starts) for _, _, starts in parts]).tolist()
+    return tuple(
+        Cut(vectors[end - len(starts) : end], starts, speed)
+        for (speed, _, starts), end in zip(parts, ends, strict=True)
+    )
 
 
 def _windows(

@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.retrieval.alignment import Aligned, align
+from seqcl.retrieval.alignment import Aligned, Cut, align
 from seqcl.retrieval.ranking import Ranker
 
 __all__ = ["Changed", "Sample", "confidence", "equal_error", "evidence", "learn_recognition"]
 
-Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 _FEWEST, _STEPS, _RIDGE, _LONGEST = 20, 50, 1e-3, 5.0
@@ -34,10 +32,8 @@ class Sample:
 
     recording: int
     start: int
-    vectors: Floats
-    """(m, E) unit vectors."""
-    starts: Ints
-    """(m,) steps from where it begins."""
+    cuts: tuple[Cut, ...]
+    """At each speed that is tried, as it is first."""
 
 
 Changed = Callable[[Ranker], Sequence[Sample]]
@@ -72,12 +68,12 @@ def learn_recognition(ranker: Ranker, samples: Sequence[Sample]) -> dict[str, An
         without = np.ones(int(entries.first[-1] + entries.count[-1]), dtype=bool)
         without[entries.ids_of(entries.source_of[entries.recording] == own)] = False
         for allowed in (None, without):
-            found = align(ranker, sample.vectors, sample.starts, allowed)
+            found = align(ranker, sample.cuts, allowed)
             best = found.best[0].recording if found.best else -1
             is_right = best >= 0 and int(entries.source_of[best]) == own
             hits += is_right
             if allowed is not None or is_right:  # a wrong answer tells of neither case
-                facts.append(evidence(found, len(sample.starts)))
+                facts.append(evidence(found, len(sample.cuts[0].starts)))
                 known.append(allowed is None)
                 source.append(own)
     if min(sum(known), len(known) - sum(known)) < _FEWEST or len(set(source)) < 3:

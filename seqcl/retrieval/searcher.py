@@ -25,6 +25,7 @@ from seqcl.retrieval.queries import Embedder, Excerpt, Query, Source, make_queri
 from seqcl.retrieval.ranking import Hit, Ranker
 from seqcl.retrieval.recognition import confidence, evidence
 from seqcl.retrieval.shards import Shards
+from seqcl.retrieval.speeds import speeds_within
 
 __all__ = ["Searcher", "open_parts", "query_hop"]
 
@@ -105,7 +106,10 @@ class Searcher:
         excerpt = None if at is None and length is None else Excerpt(at or 0.0, length)
         settings = self.manifest.settings
         hop = query_hop(settings.window, settings.hop)
-        queries = make_queries(self.embedder, source, settings, excerpt=excerpt, hop=hop)
+        queries = make_queries(
+            self.embedder, source, settings,
+            excerpt=excerpt, hop=hop, speeds=speeds_within(settings.speed),
+        )  # fmt: skip
         return [self._identified(query) for query in queries]
 
     def duplicates(self, threshold: float = 0.98, share: float = 0.5) -> list[DuplicateGroup]:
@@ -163,19 +167,19 @@ class Searcher:
         )  # fmt: skip
 
     def _identified(self, query: Query) -> Identification:
-        found = align(self.ranker, query.vectors, query.starts)
+        found = align(self.ranker, query.cuts)
         facts = evidence(found, len(query.starts))
         learnt = self.manifest.recognition
         sure = confidence(learnt, facts)
-        place = None
+        place, speed = None, 1.0
         if found.best:
             best = found.best[0]
             nearest = self._entry_at(best.recording, best.start)
-            place = self.place_of(nearest, max(0.0, best.start))
+            place, speed = self.place_of(nearest, max(0.0, best.start)), round(best.speed, 4)
         known = None if learnt is None or sure is None else sure >= learnt["threshold"]
         rounded = None if sure is None else round(sure, 4)
         return Identification(
-            query.name, known, rounded, place, round(facts[0], 6), round(facts[1], 6)
+            query.name, known, rounded, place, round(facts[0], 6), round(facts[1], 6), speed
         )
 
     def _entry_at(self, recording: int, start: float) -> int:

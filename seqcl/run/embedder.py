@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,11 +13,13 @@ import torch
 
 from seqcl.data.collate import collate_rows
 from seqcl.data.dataset import Dataset, dataset_from_arrays
-from seqcl.retrieval.queries import Embedder
+from seqcl.retrieval.alignment import Cut
+from seqcl.retrieval.queries import Embedder, windows_at
 from seqcl.retrieval.ranking import Ranker
 from seqcl.retrieval.recognition import Sample
 from seqcl.retrieval.searcher import query_hop
 from seqcl.retrieval.shards import unit_vectors
+from seqcl.retrieval.speeds import speeds_within, stretched
 from seqcl.rng import Rng
 from seqcl.run.build import pick_device, threads
 from seqcl.run.embedding import open_for
@@ -62,11 +65,12 @@ class RunEmbedder(Embedder):
             )
         return found.values
 
-    def changed(self, ranker: Ranker, dataset: Dataset) -> list[Sample]:
+    def changed(self, ranker: Ranker, dataset: Dataset, most: float = 0.0) -> list[Sample]:
         """Return queries made of recordings of `dataset` that the index holds.
 
-        Each window is changed on its own, by the last view of the run's generator. A generator
-        that reads beyond a window leaves them as they are.
+        Each is played at a speed of its own, faster or slower by up to `most`, and cut at each
+        that is tried. Each window is changed on its own, by the last view of the run's generator.
+        A generator that reads beyond a window leaves them as they are.
         """
         entries, draw = ranker.entries, np.random.default_rng(_SEED)
         window, hop = entries.window, query_hop(entries.window, entries.hop)
@@ -78,16 +82,25 @@ class RunEmbedder(Embedder):
         samples = []
         for number in range(_SAMPLES if shared else 0):
             row = shared[int(draw.integers(len(shared)))]
-            steps = min(_LENGTHS[number % len(_LENGTHS)] * window, int(known.lengths[row]))
-            first = int(draw.integers(int(known.lengths[row]) - steps + 1))
-            starts = np.arange(0, steps - window + 1, hop)
-            cut = [dataset.excerpt(row, first + s, first + s + window) for s in starts.tolist()]
-            vectors = self._changed(self.from_arrays([part.values for part in cut]), number)
-            names = [known.ids[row]] * len(cut)
-            samples.append(
-                Sample(places[known.ids[row]], first, unit_vectors(vectors, names), starts)
-            )
+            length = int(known.lengths[row])
+            steps = min(_LENGTHS[number % len(_LENGTHS)] * window, length)
+            played = draw.uniform(1 - most, min(1 + most, length / steps)) if most else 1.0
+            span = min(math.ceil(steps * played), length)
+            first = int(draw.integers(length - span + 1))
+            values = dataset.excerpt(row, first, first + span).values
+            values = stretched(values, 1 / played) if most else values
+            cuts = (self._cut(values, s, window, hop, number) for s in speeds_within(most))
+            found = tuple(cut for cut in cuts if cut is not None)
+            samples.append(Sample(places[known.ids[row]], first, found))
         return samples
+
+    def _cut(self, values: Floats, speed: float, window: int, hop: int, number: int) -> Cut | None:
+        """Return changed windows of (C, T); None where it has none at that speed."""
+        windows, starts = windows_at(values, speed, window, hop)
+        if not windows:
+            return None
+        vectors = self._changed(self.from_arrays(windows), number)
+        return Cut(unit_vectors(vectors, [""] * len(windows)), starts, speed)
 
     @torch.no_grad()
     def _changed(self, dataset: Dataset, number: int) -> Floats:

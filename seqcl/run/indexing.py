@@ -118,6 +118,7 @@ def index_sources(
     overrides: Sequence[str] = (),
     precision: Precision | None = None,
     quantise: Quantise | None = None,
+    speed: float | None = None,
     prune: bool = False,
     rehash: bool = False,
     device: str = "auto",
@@ -138,6 +139,8 @@ def index_sources(
         overrides: changes of the run's ``data:`` section, such as the window.
         precision: of the stored vectors; None = float32.
         quantise: of the faiss part; None = none.
+        speed: share, at most 0.2, by which a query to identify may be faster or slower than what
+            it was taken from: `identify` then tries it at each hundredth. None = 0.
         prune: drop files that `sources` do not hold.
         rehash: read every file, whatever its size and time say.
         device, batch_size, cpu_threads: as for `embed_sources`.
@@ -162,7 +165,7 @@ def index_sources(
             run, tuple(overrides) or kept, device, batch_size, cpu_threads
         )  # fmt: skip
         dataset = open_for(run, sources, embedder.overrides)
-        settings = _settings(embedder, before, precision, quantise)
+        settings = _settings(embedder, before, precision, quantise, speed)
         manifest = before or Manifest(settings)
         manifest.refuse_other(out, settings)
         manifest = replace(manifest, settings=settings)
@@ -237,7 +240,7 @@ def _learnt(
     at_hand = len(dataset.recordings.lengths)
     if manifest.recognition is not None and at_hand < _ENOUGH * len(ranker.entries.recordings):
         return found
-    samples = embedder.changed(ranker, dataset)
+    samples = embedder.changed(ranker, dataset, manifest.settings.speed)
     return replace(found, recognition=learn_recognition(ranker, samples))
 
 
@@ -246,6 +249,7 @@ def _settings(
     before: Manifest | None,
     precision: Precision | None,
     quantise: Quantise | None,
+    speed: float | None,
 ) -> IndexSettings:
     """Return what is asked for; what is not said is as it was."""
     tree = changed_data(embedder.run.preset.tree()["data"], embedder.overrides)
@@ -258,6 +262,7 @@ def _settings(
         hop=options.hop or options.window,
         precision=precision or (old.precision if old else "float32"),
         quantise=quantise or (old.quantise if old else "none"),
+        speed=speed if speed is not None else (old.speed if old else 0.0),
     )
 
 

@@ -46,7 +46,7 @@ def table_rows(result: SearchResult) -> Iterator[tuple[str, ...]]:
 
 
 def identified_row(found: Identification) -> tuple[str, ...]:
-    """Return query, recording, start, score, lead and confidence as texts."""
+    """Return query, recording, start, score, lead, confidence and speed as texts."""
     place = found.place if found.known is not False else None
     return (
         found.query,
@@ -55,6 +55,7 @@ def identified_row(found: Identification) -> tuple[str, ...]:
         f"{found.score:.4f}",
         f"{found.lead:.4f}",
         "–" if found.confidence is None else f"{found.confidence:.2f}",
+        f"{found.speed:.2f}",
     )
 
 

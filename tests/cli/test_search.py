@@ -114,6 +114,35 @@ def test_a_part_of_a_recording_is_identified_with_its_place(work: Path, seqcl: S
     assert "4.csv" in seqcl("identify", "index", "clips/4.csv").stdout
 
 
+def test_a_faster_part_is_identified_by_an_index_of_speeds(work: Path, seqcl: Seqcl) -> None:
+    values = np.loadtxt(work / "clips" / "4.csv", delimiter=",", skiprows=1)
+    steps = 40 + 1.06 * np.arange(120)
+    rows = np.stack([np.interp(steps, np.arange(len(values)), column) for column in values.T], 1)
+    (work / "fast.csv").write_text("\n".join(["x,y", *(f"{a:.5f},{b:.5f}" for a, b in rows)]))
+    seqcl("index", "run", "--data", "clips", "--out", "speeds", "--speed", "0.06")
+    (found,) = json.loads(seqcl("identify", "speeds", "fast.csv", "--json").stdout)
+    (plain,) = json.loads(seqcl("identify", "index", "fast.csv", "--json").stdout)
+    assert (found["recording"], plain["speed"]) == ("4.csv", 1.0)
+    assert found["speed"] == pytest.approx(1.06, abs=0.011)
+    assert abs(found["start"] - 40) <= 8
+    assert found["score"] > plain["score"]
+    index = library.ClipIndex.open(work / "speeds")
+    again = index.identify(rows[:, :].T.astype(np.float32))[0]
+    assert as_json(again)["speed"] == found["speed"]
+    (short,) = index.identify(rows[:32].T.astype(np.float32))  # a window: no slower cut of it
+    assert short.speed >= 1.0
+    refused = seqcl("index", "run", "--data", "clips", "--out", "speeds", "--speed", "0.1", code=2)
+    assert "was made with speed=0.06, asked for is 0.1" in refused.stderr
+
+
+def test_an_index_of_before_there_were_speeds_is_read(work: Path, seqcl: Seqcl) -> None:
+    path = work / "index" / "manifest.json"
+    facts = json.loads(path.read_text())
+    del facts["settings"]["speed"]
+    path.write_text(json.dumps(facts))
+    assert "4.csv" in seqcl("identify", "index", "clips/4.csv").stdout
+
+
 def test_copies_are_grouped(work: Path, seqcl: Seqcl) -> None:
     seqcl("index", "run", "--data", "clips", "--out", "index", "--prune")  # moved with the test
     shutil.copy(work / "clips" / "2.csv", work / "clips" / "=copy.csv")

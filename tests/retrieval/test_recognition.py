@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from seqcl.retrieval.alignment import Aligned, Alignment
+from seqcl.retrieval.alignment import Aligned, Alignment, Cut
 from seqcl.retrieval.ranking import Ranker
 from seqcl.retrieval.recognition import (
     Sample,
@@ -60,7 +60,7 @@ def test_recordings_are_known_and_strangers_are_not(ranker: Ranker) -> None:
         recording = number % 8
         ids = ranker.entries.ids_of(ranker.entries.recording == recording)[:3]
         vectors = ranker.shards.read(ids) + 0.05 * rng.normal(size=(3, 16)).astype(np.float32)
-        samples.append(Sample(recording, 0, vectors, np.array([0, 4, 8])))
+        samples.append(Sample(recording, 0, (Cut(vectors, np.array([0, 4, 8])),)))
     learnt = learn_recognition(ranker, samples)
     assert learnt is not None
     assert learnt["found"] == 1.0

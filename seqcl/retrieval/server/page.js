@@ -131,7 +131,10 @@ function showIdentified(found) {
   box.hidden = !index.identifies;
   const sure = found.confidence === null ? "" : ` (confidence ${(100 * found.confidence).toFixed(0)} %)`;
   if (found.known === false || !("recording" in found)) box.textContent = `From no recording of this index${sure}`;
-  else box.textContent = `${found.known ? "From" : "Nearest"} ${found.recording}, beginning at ${placeText(found)}${sure}`;
+  else {
+    const speed = found.speed === 1 ? "" : `, played at ${found.speed.toFixed(2)} of its speed`;
+    box.textContent = `${found.known ? "From" : "Nearest"} ${found.recording}, beginning at ${placeText(found)}${speed}${sure}`;
+  }
 }
 
 async function search(name, body) {
