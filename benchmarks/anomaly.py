@@ -83,7 +83,7 @@ def main() -> None:
         for system, seed, run in _runs(options):
             if (case.name, system, seed) in done:
                 continue
-            series = series or _open(case)
+            series = series or labelled(case)
             records.append(measure(case, series, system, seed, run))
             print(*list(records[-1].values())[:5], flush=True)
         atomic_write(path, json.dumps(records, indent=1) + "\n")
@@ -118,7 +118,7 @@ def cases(folder: Path) -> Iterator[Case]:
             yield Case(path.name.split("_")[1], path.name, path, int(found[1]))
 
 
-def _open(case: Case) -> Series:
+def labelled(case: Case) -> Series:
     """Read a file with its labels."""
     with case.path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"

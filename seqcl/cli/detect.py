@@ -34,6 +34,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "calibration data cannot promise it. [default: 0.5%, promised or not]",
 )
 @click.option(
+    "--adaptive", is_flag=True,
+    help="Let the threshold follow the scores: alarms then come at the rate of --far, though the "
+    "plant drifts and whatever the calibration data can promise.",
+)  # fmt: skip
+@click.option(
     "--min-length", type=click.IntRange(min=1), default=1, show_default=True,
     help="Rows of the shortest incident.",
 )  # fmt: skip
@@ -60,7 +65,7 @@ def command(run: Path, data_sources: tuple[str, ...], **given: Any) -> int:
 
     rules = RuleOptions(
         far=given["far"], min_length=given["min_length"],
-        merge_gap=given["merge_gap"], cool_down=given["cool_down"],
+        merge_gap=given["merge_gap"], cool_down=given["cool_down"], adaptive=given["adaptive"],
     )  # fmt: skip
     if given["stream"] != (data_sources == ("-",)):
         raise click.UsageError("--stream reads --data - (standard input), and only it does")
@@ -126,7 +131,7 @@ def _told(one: Any, run: Any) -> list[str]:
         lines.append(
             f"  drift: the scores up to row {begun[0]} are not spread as in training"
             + (f" (drift begins {len(begun)} times)" if len(begun) > 1 else "")
-            + "; thresholds may no longer hold"
+            + ("" if one.expected is None else "; thresholds may no longer hold: see --adaptive")
         )
     return lines
 

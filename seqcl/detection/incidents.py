@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -17,16 +18,50 @@ from seqcl.errors import ArtefactError
 __all__ = [
     "Change",
     "Expected",
+    "Following",
     "Incident",
     "IncidentTracker",
     "Rules",
     "expected_incidents",
     "find_incidents",
+    "following",
     "release_for",
+    "trace_incidents",
 ]
 
+_LEAST_STEP = 0.01
+"""Of a score, in deviations: scores that hardly differ are no reason to stand still."""
 _FEWEST = 10
 """Incidents from which their count on the calibration slice is taken as it is."""
+
+
+@dataclass(frozen=True)
+class Following:
+    """How a threshold moves so that alarms come at the rate asked for, whatever the scores do.
+
+    After each row it moves by ``step * (alarms - rate)``: online tracking of a quantile (Gibbs and
+    Candès 2021, arXiv 2106.00170; Angelopoulos, Candès and Tibshirani 2023, arXiv 2307.16895). So
+    T rows, of any distribution, have at most ``rate * T + 1 + (highest - first) / step`` alarms,
+    where `first` is the threshold at the start and `highest` the highest score.
+    """
+
+    rate: float
+    """Alarms a row, in (0, 1)."""
+    step: float
+    """Score by which one alarm raises the threshold."""
+    counts: Literal["rows", "incidents"] = "incidents"
+    """What an alarm is: a row that reaches the threshold, or an incident that is reported."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.rate < 1 and self.step > 0):
+            raise ValueError(
+                f"Following: rate {self.rate} must lie in (0, 1), step {self.step} above 0"
+            )
+
+    def moved(self, shift: float, row_reached: bool, reported: int) -> float:
+        """Return the shift of the threshold after a row."""
+        alarms = int(row_reached) if self.counts == "rows" else reported
+        return shift + self.step * (alarms - self.rate)
 
 
 @dataclass(frozen=True)
@@ -34,7 +69,7 @@ class Rules:
     """When an incident begins and ends. Lengths are in rows."""
 
     threshold: float
-    """Score at which one begins."""
+    """Score at which one begins; at first, where it is `following`."""
     release: float | None = None
     """Score below which it pauses, at most the threshold; None = the threshold."""
     min_length: int = 1
@@ -43,6 +78,8 @@ class Rules:
     """Rows in a row it may pause for; the threshold must be reached again to go on."""
     cool_down: int = 0
     """Rows after a reported one in which no other begins."""
+    following: Following | None = None
+    """How threshold and release move together; None = they stay."""
 
     def __post_init__(self) -> None:
         if not self.low <= self.threshold:  # NaN too
@@ -105,6 +142,12 @@ class IncidentTracker:
         self._found: Incident | None = None
         self._paused = False
         self._free_from: int | None = None
+        self._shift = 0.0
+
+    @property
+    def threshold(self) -> float:
+        """The score at which an incident begins in the next row."""
+        return self.rules.threshold + self._shift
 
     @property
     def current(self) -> Incident | None:
@@ -121,17 +164,21 @@ class IncidentTracker:
             raise ValueError(f"row {row} after row {self._row}: rows must rise")
         changes = self._pass_time(row - 1)
         self._row = row
+        threshold, low = self.threshold, self.rules.low + self._shift
         if self._found is None:
-            if score >= self.rules.threshold and row >= (self._free_from or row):
+            if score >= threshold and row >= (self._free_from or row):
                 self._found = Incident(row, row, row, float(score), 1)
                 changes += self._announced(0)
-        elif score >= (self.rules.threshold if self._paused else self.rules.low):
+        elif score >= (threshold if self._paused else low):
             self._found, before = self._grown(self._found, row, float(score)), self._length
             self._paused = False
             changes += self._announced(before)
         else:
             self._paused = True
             changes += self._pass_time(row)
+        if self.rules.following is not None and not math.isnan(score):
+            opened = sum(change.kind == "opened" for change in changes)
+            self._shift = self.rules.following.moved(self._shift, score >= threshold, opened)
         return changes
 
     def finish(self) -> list[Change]:
@@ -150,7 +197,7 @@ class IncidentTracker:
         return self.finish()
 
     def _grown(self, found: Incident, row: int, score: float) -> Incident:
-        above = found.above + (score >= self.rules.threshold)
+        above = found.above + (score >= self.threshold)
         peak, best = (row, score) if score > found.score else (found.peak, found.score)
         return replace(found, end=row, above=above, peak=peak, score=best)
 
@@ -173,7 +220,7 @@ class IncidentTracker:
         found = None if self._found is None else asdict(self._found)
         return {
             "row": self._row, "found": found,
-            "paused": self._paused, "free_from": self._free_from,
+            "paused": self._paused, "free_from": self._free_from, "shift": self._shift,
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -181,31 +228,43 @@ class IncidentTracker:
         try:
             found = None if state["found"] is None else Incident(**state["found"])
             row, paused, free_from = state["row"], state["paused"], state["free_from"]
-        except (KeyError, TypeError) as error:
+            shift = float(state["shift"])
+        except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(f"state of incidents: {error}; start without it") from error
         self._row, self._found, self._paused, self._free_from = row, found, paused, free_from
+        self._shift = shift
 
 
 def find_incidents(
     scores: npt.ArrayLike, rules: Rules, calibration: Calibration | None = None
 ) -> list[Incident]:
     """Return the incidents of `scores` (T,), as an `IncidentTracker` that sees them all does."""
-    tracker = IncidentTracker(rules, calibration)
-    changes = [
-        *(
-            change
-            for row, score in _worth_a_look(scores, rules)
-            for change in tracker.push(row, score)
-        ),
-        *tracker.finish(),
-    ]
-    return [change.incident for change in changes if change.kind == "closed"]
+    return trace_incidents(scores, rules, calibration)[0]
 
 
-def _worth_a_look(scores: npt.ArrayLike, rules: Rules) -> Iterator[tuple[int, float]]:
-    """Yield the rows at or above the release; the tracker knows what those left out mean."""
+def trace_incidents(
+    scores: npt.ArrayLike, rules: Rules, calibration: Calibration | None = None
+) -> tuple[list[Incident], npt.NDArray[np.float64]]:
+    """Return the incidents of `scores` (T,), and the threshold that each row met, (T,)."""
     scores = np.asarray(scores, np.float64)
+    tracker = IncidentTracker(rules, calibration)
+    thresholds = np.full(len(scores), rules.threshold)
+    changes = []
+    for row, score in _worth_a_look(scores, rules):
+        thresholds[row] = tracker.threshold
+        changes += tracker.push(row, score)
+    changes += tracker.finish()
+    return [change.incident for change in changes if change.kind == "closed"], thresholds
+
+
+def _worth_a_look(scores: npt.NDArray[np.float64], rules: Rules) -> Iterator[tuple[int, float]]:
+    """Yield the rows at or above the release; the tracker knows what those left out mean.
+
+    All of them, where the threshold moves with each.
+    """
     rows = np.flatnonzero(scores >= rules.low)
+    if rules.following is not None:
+        rows = np.arange(len(scores))
     yield from zip(rows.tolist(), scores[rows].tolist(), strict=True)
 
 
@@ -214,6 +273,21 @@ def release_for(calibration: Calibration, threshold: float) -> float:
     twice = min(0.5, 2 * float(calibration.p_values(threshold)))
     median = float(np.nanmedian(calibration.scores))
     return min(threshold, max(median, calibration.shares.score_at(twice)))
+
+
+def following(
+    calibration: Calibration, rate: float, counts: Literal["rows", "incidents"]
+) -> Following:
+    """Return how a threshold follows the scores: after an alarm the next needs a tenth of its p.
+
+    What a tenth is worth is the score between .1 and .01 of the rows of the calibration slice;
+    rows that are counted as alarms share it among as many as a cluster of them has there.
+    """
+    tenth = calibration.shares.score_at(0.01) - calibration.shares.score_at(0.1)
+    step = max(tenth, _LEAST_STEP)
+    if counts == "rows":
+        step *= calibration.clusters / (calibration.share * calibration.rows)
+    return Following(rate, step, counts)
 
 
 def expected_incidents(calibration: Calibration, rules: Rules, rows: int) -> Expected:

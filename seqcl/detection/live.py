@@ -32,6 +32,7 @@ class Result:
     """Trailing score; NaN while too few rows have come."""
     p_value: float
     """Upper-tail p-value of it; NaN likewise."""
+    threshold: float
     alarm: bool
     """Whether the score reaches the threshold."""
     changes: tuple[Change, ...]
@@ -74,14 +75,15 @@ class Live:
         p_values[known] = self.calibration.p_values(scores[known])
         results = []
         for place, row_values in enumerate(values):
+            threshold = self.tracker.threshold
             changes = tuple(self.tracker.push(self.rows, float(scores[place])))
             over = [self.explain() for change in changes if change.kind == "closed"]
             self._remember(context, len(context) - len(values) + place)
             begun = [self.explain() for change in changes if change.kind == "opened"]
             results.append(
                 Result(
-                    self.rows, float(scores[place]), float(p_values[place]),
-                    bool(scores[place] >= self.rules.threshold), changes, (*over, *begun),
+                    self.rows, float(scores[place]), float(p_values[place]), threshold,
+                    bool(scores[place] >= threshold), changes, (*over, *begun),
                     tuple(self.health.push(self.rows, row_values)),
                     self.drift.push(self.rows, found.parts[place]) if self.drift else None,
                 )

@@ -57,7 +57,8 @@ class Timeline:
     """At most two lines below the title."""
     score: Floats
     """(T,); NaN where there is none."""
-    threshold: float
+    threshold: Floats
+    """(T,)."""
     incidents: Sequence[tuple[int, int, int]]
     """First row, last row and peak of each."""
     tracks: Sequence[Track]
@@ -120,7 +121,8 @@ def _draw(figure: Figure, one: Timeline, top: float) -> None:
         figure.text(_LEFT, (top - down) / whole, text, size=size, color=colour)
     score, *channels = panels
     _curve(score, one, one.score, _SCORE_COLOUR, "score")
-    score.axhline(one.threshold, color=_LIMIT, lw=1, ls="--", label="threshold")
+    rows, shown = _envelope(np.asarray(one.threshold, np.float64))
+    score.plot(one.x[rows], shown, color=_LIMIT, lw=1, ls="--", label="threshold")
     peaks = [peak for _, _, peak in one.incidents]
     score.plot(one.x[peaks], one.score[peaks], "s", color=_LIMIT, ms=3)
     for panel, track in zip(channels, one.tracks, strict=True):

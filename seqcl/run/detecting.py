@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,9 @@ from seqcl.detection.incidents import (
     Incident,
     Rules,
     expected_incidents,
-    find_incidents,
+    following,
     release_for,
+    trace_incidents,
 )
 from seqcl.detection.rates import AskedRate, rows_per_day
 from seqcl.detection.series import Series, series_of
@@ -66,6 +67,8 @@ class RuleOptions:
     merge_gap: int | None = None
     """None = what makes high scores of the calibration slice into clusters."""
     cool_down: int = 0
+    adaptive: bool = False
+    """Let the threshold follow the scores, so that alarms come at the rate asked for."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,10 @@ class Detected:
     p_values: npt.NDArray[np.float64]
     """(T,) upper-tail p-values of the fused scores."""
     rules: Rules
-    expected: Expected
-    """Incidents to expect in as many normal rows."""
+    thresholds: npt.NDArray[np.float64]
+    """(T,) the threshold that each row met."""
+    expected: Expected | None
+    """Incidents to expect in as many normal rows; None where the threshold follows the scores."""
     promised: bool
     """Whether the calibration data support that."""
     incidents: tuple[Incident, ...]
@@ -93,10 +98,29 @@ class Detected:
     def summary(self) -> str:
         """What was found, beside what normal operation gives."""
         expected, count = self.expected, len(self.incidents)
-        doubt = "" if self.promised else " by a calibration that cannot promise it (see --far)"
+        if expected is None:
+            return (
+                f"{count} incident{'s' * (count != 1)} in {len(self.series):,} rows; {self._kept}"
+            )
+        doubt = "" if self.promised else " by a calibration that cannot promise it (see --adaptive)"
         return (
             f"{count} incident{'s' * (count != 1)} in {len(self.series):,} rows; as many normal "
             f"rows give {expected.alarms:.1f} ({expected.low:.0f} to {expected.high:.0f}){doubt}"
+        )
+
+    @property
+    def _kept(self) -> str:
+        """What was asked of a threshold that follows the scores, and what it kept."""
+        following = self.rules.following
+        assert following is not None
+        known = int(np.isfinite(self.scores.fused).sum())
+        if following.counts == "incidents":
+            asked = following.rate * known
+            return f"asked for are {asked:.1f}, by a threshold that follows the scores"
+        above = int((self.scores.fused >= self.thresholds).sum())
+        return (
+            f"{above / known:.2%} of them reach a threshold that follows the scores, asked for are "
+            f"{following.rate:.2%}"
         )
 
     def when(self, row: int) -> str | None:
@@ -149,26 +173,31 @@ def detect_sources(
 def rules_for(calibration: Calibration, options: RuleOptions, rows_a_day: float | None) -> Rules:
     """Turn a rate that is asked for into a threshold, and a release at twice its p-value.
 
-    Raises UsageError where the calibration cannot promise it, and for half of the rows or more.
+    Raises UsageError where the calibration cannot promise it to a threshold that stays, and for
+    half of the rows or more.
     """
-    if options.far is None:
-        threshold = calibration.shares.score_at(USUAL_SHARE)
+    asked = AskedRate(USUAL_SHARE, "share") if options.far is None else AskedRate.parse(options.far)
+    rate = asked.per_row(rows_a_day)
+    if rate >= 0.5:
+        raise UsageError(
+            f"false-alarm rate {options.far}: half of the rows or more cannot be told from the "
+            "others as incidents; ask for less than 50%"
+        )
+    by_rows = asked.unit == "share"
+    if options.adaptive or options.far is None:
+        law = calibration.shares if by_rows else calibration.peaks
+        threshold = law.score_at(rate)
     else:
-        asked = AskedRate.parse(options.far)
-        rate = asked.per_row(rows_a_day)
-        if asked.unit == "share" and rate >= 0.5:
-            raise UsageError(
-                f"false-alarm rate {options.far}: half of the rows or more cannot be told from the "
-                "others as incidents; ask for less than 50%"
-            )
-        promise = calibration.threshold if asked.unit == "share" else calibration.alarm_threshold
+        promise = calibration.threshold if by_rows else calibration.alarm_threshold
         threshold = promise(rate, told=lambda found: asked.told(found, rows_a_day))
+    counts: Literal["rows", "incidents"] = "rows" if by_rows else "incidents"
     return Rules(
         threshold=threshold,
         release=release_for(calibration, threshold),
         min_length=options.min_length,
         merge_gap=calibration.run - 1 if options.merge_gap is None else options.merge_gap,
         cool_down=options.cool_down,
+        following=following(calibration, rate, counts) if options.adaptive else None,
     )
 
 
@@ -183,7 +212,8 @@ def _detected(detector: Detector, series: Series, options: RuleOptions, causal: 
             f"{len(series)} rows are too few for this detector, whose scores look back over "
             f"{detector.reach}; give a longer recording"
         )
-    incidents = tuple(find_incidents(scores.fused, rules, calibration))
+    incidents, thresholds = trace_incidents(scores.fused, rules, calibration)
+    known = int(np.isfinite(scores.fused).sum())
     peaks = [incident.peak for incident in incidents]
     explanations = tuple(detector.explain(series.values, peaks, causal=causal))
     return Detected(
@@ -191,9 +221,10 @@ def _detected(detector: Detector, series: Series, options: RuleOptions, causal: 
         scores,
         calibration.p_values(scores.fused),
         rules,
-        expected_incidents(calibration, rules, int(np.isfinite(scores.fused).sum())),
+        thresholds,
+        None if options.adaptive else expected_incidents(calibration, rules, known),
         options.far is not None or calibration.lowest_share <= USUAL_SHARE,
-        incidents,
+        tuple(incidents),
         explanations,
         tuple(detector.faults(series.values)),
         tuple(detector.drift(scores, causal=causal)),
@@ -251,11 +282,18 @@ def drift_line(drift: Drift) -> dict[str, Any]:
 
 
 def write_scores(found: Sequence[Detected], out: Path) -> None:
-    """Write a CSV: id, row, time where known, score, p_value and alarm (0 or 1) of every row."""
+    """Write a CSV: id, row, time where known, score, p_value and alarm (0 or 1) of every row.
+
+    And the threshold that it met, where that follows the scores.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     timed = any(one.series.times is not None for one in found)
-    writer.writerow(["id", "row", *(["time"] if timed else []), "score", "p_value", "alarm"])
+    follows = found[0].rules.following is not None
+    writer.writerow([
+        "id", "row", *(["time"] if timed else []), "score", "p_value", "alarm",
+        *(["threshold"] if follows else []),
+    ])  # fmt: skip
     for one in found:
         name = escaped(one.series.id)
         alarms = one.alarms
@@ -263,7 +301,8 @@ def write_scores(found: Sequence[Detected], out: Path) -> None:
             time = [one.when(row) or ""] if timed else []
             known = np.isfinite(score)
             shown = (f"{score:.6g}", f"{p_value:.4g}") if known else ("", "")
-            writer.writerow([name, row, *time, *shown, int(alarms[row])])
+            met = [f"{one.thresholds[row]:.6g}"] if follows else []
+            writer.writerow([name, row, *time, *shown, int(alarms[row]), *met])
     atomic_write(out, stream.getvalue())
 
 

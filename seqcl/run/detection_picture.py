@@ -38,7 +38,7 @@ def picture_detection(
 
     Of many recordings it shows the twelve that rise highest above their thresholds.
     """
-    above = [np.nanmax(one.scores.fused, initial=-np.inf) - one.rules.threshold for one in found]
+    above = [np.nanmax(one.scores.fused - one.thresholds, initial=-np.inf) for one in found]
     chosen = sorted(np.argsort(above, kind="stable")[::-1][:_RECORDINGS].tolist())
     write_timelines(out, [_timeline(run, detector, found[place]) for place in chosen])
     if len(chosen) == len(found):
@@ -57,7 +57,7 @@ def _timeline(run: Run, detector: Detector, one: Detected) -> Timeline:
         title=one.series.id,
         notes=[*_when(one), one.summary],
         score=one.scores.fused,
-        threshold=one.rules.threshold,
+        threshold=one.thresholds,
         incidents=[(found.start, found.end, found.peak) for found in one.incidents],
         tracks=[
             Track(

@@ -35,7 +35,7 @@ def _charts(run: Run, detector: Detector, one: Detected) -> Iterator[Chart]:
     """Yield the score with its threshold and incidents, then channels in deviations."""
     rows = np.arange(len(one.series)).tolist()
     score = one.scores.fused.tolist()
-    threshold = [one.rules.threshold] * len(rows)
+    threshold = one.thresholds.tolist()
     known = one.scores.fused[~np.isnan(one.scores.fused)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
     raised = np.where(one.alarms, high, low).tolist()

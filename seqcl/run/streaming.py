@@ -307,6 +307,8 @@ class _Writer:
             "p_value": result.p_value if known else None,
             "alarm": result.alarm,
         }
+        if self.live.rules.following is not None:
+            line["threshold"] = round(result.threshold, 6)
         self._line(line)
         for fault in result.faults:
             self._line(fault_line(fault, self.run))

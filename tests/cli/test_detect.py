@@ -95,10 +95,37 @@ def test_a_rate_that_cannot_be_promised_is_refused(
     assert "false-alarm rate 'often'" in done.stderr
 
 
-def streamed(plant: Path, text: str, state: Path | None) -> list[dict[str, Any]]:
+def test_a_threshold_follows_the_scores_of_a_file_as_of_a_stream(
+    plant: Path, seqcl: Seqcl, tmp_path: Path
+) -> None:
+    data = write(tmp_path / "test.csv", 600, 5_000, slice(400, 420))
+    for far, words in (
+        ("0.5%", "of them reach a threshold that follows the scores, asked for are 0.50%"),
+        ("3/day", "asked for are 1.2, by a threshold that follows the scores"),
+    ):
+        done = seqcl("detect", plant / "run", "--data", data, "--far", far, "--adaptive",
+                     "--causal", "--out", "s.csv", "--picture", "s.png", "--report", "s.html",
+                     "--threads", "1")  # fmt: skip
+        assert words in done.stderr
+        rows = list(csv.DictReader((tmp_path / "s.csv").open()))
+        lines = [
+            line
+            for line in streamed(plant, data.read_text(), None, far=far, adaptive=True)
+            if "score" in line and "event" not in line
+        ]
+        known = [place for place, row in enumerate(rows) if row["score"]]
+        found = [float(rows[place]["threshold"]) for place in known]
+        np.testing.assert_allclose(
+            found, [lines[place]["threshold"] for place in known], rtol=1e-3, atol=2e-3
+        )
+        assert len(set(found)) > 100
+    assert "threshold" not in streamed(plant, data.read_text(), None)[-1]
+
+
+def streamed(plant: Path, text: str, state: Path | None, **rules: Any) -> list[dict[str, Any]]:
     """Return the lines that the stream wrote for `text`."""
     out = io.StringIO()
-    options = RuleOptions()
+    options = RuleOptions(**rules)
     summary = stream_lines(
         load(plant / "run"), io.BytesIO(text.encode()), out, options, state=state
     )

@@ -11,12 +11,15 @@ from scipy.signal import lfilter
 
 from seqcl.detection.calibration import calibrate
 from seqcl.detection.incidents import (
+    Following,
     Incident,
     IncidentTracker,
     Rules,
     expected_incidents,
     find_incidents,
+    following,
     release_for,
+    trace_incidents,
 )
 from seqcl.errors import ArtefactError
 
@@ -195,3 +198,87 @@ def test_release_is_at_twice_the_p_value_and_never_below_the_median() -> None:
         assert learnt.p_values(release) == pytest.approx(twice, rel=0.01)
         assert release >= np.median(scores)
     assert release_for(calibrate(np.ones(50)), 1.0) == 1.0
+
+
+def drifting(seed: int, rows: int = 6_000) -> np.ndarray:
+    """Return dependent scores whose mean and spread grow, some missing."""
+    rng = np.random.default_rng(seed)
+    scores = lfilter([0.3], [1, -0.7], rng.normal(size=rows)) * np.linspace(1, 3, rows)
+    scores += np.linspace(0, 8, rows)
+    scores[rng.random(rows) < 0.02] = np.nan
+    return scores
+
+
+@pytest.mark.parametrize("counts", ["rows", "incidents"])
+@pytest.mark.parametrize("rate", [0.002, 0.05])
+def test_a_threshold_that_follows_keeps_the_rate_that_one_that_stays_breaks(
+    counts: str, rate: float
+) -> None:
+    scores = drifting(0)
+    learnt = calibrate(scores[:1_000])
+    law = learnt.shares if counts == "rows" else learnt.peaks
+    follow = following(learnt, rate, counts)  # type: ignore[arg-type]
+    test = scores[1_000:]
+    known = int(np.isfinite(test).sum())
+
+    def alarms(follows: Following | None) -> int:
+        threshold = law.score_at(rate)
+        rules = Rules(threshold, release_for(learnt, threshold), following=follows)
+        incidents, thresholds = trace_incidents(test, rules)
+        return int((test >= thresholds).sum()) if counts == "rows" else len(incidents)
+
+    most = rate * known + 1 + (np.nanmax(test) - law.score_at(rate)) / follow.step
+    assert alarms(follow) <= most
+    if counts == "rows":
+        assert alarms(None) > 3 * most
+    if rate == 0.05:
+        assert 0.8 * rate * known < alarms(follow) < 1.3 * rate * known
+
+
+def test_each_row_moves_the_threshold_by_what_it_was() -> None:
+    scores = drifting(3, 500)
+    follow = Following(0.05, 0.4, "rows")
+    thresholds = trace_incidents(scores, Rules(2.0, 1.5, following=follow))[1]
+    expected, at = [], 2.0
+    for score in scores.tolist():
+        expected.append(at)
+        if not np.isnan(score):
+            at += 0.4 * ((score >= at) - 0.05)
+    np.testing.assert_allclose(thresholds, expected, atol=1e-12)
+
+
+def test_release_moves_with_the_threshold_and_an_incident_counts_when_it_is_reported() -> None:
+    follow = Following(0.1, 1.0, "incidents")
+    rules = Rules(3.0, 2.0, min_length=2, following=follow)
+    incidents, thresholds = trace_incidents([3, 2, 2.5, 3.2, 5, 2.9, 5], rules)
+    # begins at 3.0, is reported at row 1 (+1); 2.5 is below the release, which is then 2.8
+    np.testing.assert_allclose(thresholds, [3.0, 2.9, 3.8, 3.7, 3.6, 3.5, 4.4])
+    assert [(one.start, one.end) for one in incidents] == [(0, 1), (4, 6)]
+
+
+def test_a_threshold_goes_on_where_it_stood_in_another_process() -> None:
+    scores = drifting(1, 900)
+    rules = Rules(2.0, 1.0, merge_gap=3, following=Following(0.01, 0.5))
+    whole = trace_incidents(scores, rules)[0]
+    tracker, found = IncidentTracker(rules), []
+    for row, score in enumerate(scores.tolist()):
+        found += tracker.push(row, score)
+        if row == 444:
+            state = json.loads(json.dumps(tracker.state()))
+            tracker = IncidentTracker(rules)
+            tracker.restore(state)
+    found += tracker.finish()
+    assert [change.incident for change in found if change.kind == "closed"] == whole
+    with pytest.raises(ArtefactError):
+        tracker.restore({**state, "shift": "high"})
+
+
+@pytest.mark.parametrize(("rate", "step"), [(0.0, 1.0), (1.0, 1.0), (0.1, 0.0), (0.1, -1.0)])
+def test_a_threshold_that_cannot_follow_is_refused(rate: float, step: float) -> None:
+    with pytest.raises(ValueError, match="Following"):
+        Following(rate, step)
+
+
+def test_scores_that_never_differ_still_let_a_threshold_move() -> None:
+    assert following(calibrate(np.zeros(100)), 0.01, "rows").step > 0
+    assert following(calibrate(np.zeros(100)), 0.01, "incidents").step == 0.01

@@ -69,3 +69,16 @@ def test_a_refused_rate_and_the_lowest_one_have_the_unit_that_was_asked_for() ->
         rules_for(learnt, RuleOptions(far="0.1%"), None)
     with pytest.raises(UsageError, match="50%: half of the rows or more .* less than 50%"):
         rules_for(learnt, RuleOptions(far="50%"), None)
+
+
+def test_what_cannot_be_promised_can_be_followed() -> None:
+    learnt = calibrate(np.random.default_rng(0).normal(size=1000))
+    rules = rules_for(learnt, RuleOptions(far="1/day", adaptive=True), 1440)
+    assert rules.following is not None
+    assert (rules.following.rate, rules.following.counts) == (1 / 1440, "incidents")
+    usual = rules_for(learnt, RuleOptions(adaptive=True), None)
+    assert usual.following is not None
+    assert (usual.following.rate, usual.following.counts) == (0.005, "rows")
+    assert usual.threshold == rules_for(learnt, RuleOptions(), None).threshold
+    with pytest.raises(UsageError, match="50%: half of the rows or more"):
+        rules_for(learnt, RuleOptions(far="50%", adaptive=True), None)

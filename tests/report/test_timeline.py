@@ -22,7 +22,8 @@ START = int(np.datetime64("2024-05-31T23:50:00", "ns").astype(np.int64))
 def timeline(steps: int = 100, **changes: object) -> Timeline:
     values = np.sin(np.arange(steps) / 5)
     given = {
-        "title": "pump <1>", "notes": ["one incident"], "score": values, "threshold": 0.5,
+        "title": "pump <1>", "notes": ["one incident"],
+        "score": values, "threshold": np.full(len(values), 0.5),
         "incidents": [(40, 59, 47)], "tracks": [Track("flow & heat", "90%", values)],
     }  # fmt: skip
     return Timeline(**(given | changes))
