@@ -30,7 +30,7 @@ from measuring import table, table_options
 from scipy.stats import poisson
 
 from seqcl.detection.detector import MODES, Detector
-from seqcl.detection.incidents import Following, Rules, trace_incidents
+from seqcl.detection.incidents import Following, Rules, release_for, trace_incidents
 from seqcl.detection.rates import rows_per_day
 from seqcl.detection.self_test import widened
 from seqcl.detection.series import Series
@@ -94,13 +94,12 @@ def measure(case: Case, series: Series, seed: int) -> Iterator[Flat]:
         rates["1 incident a day"] = ("1/day", rows_a_day)
     for mode in MODES:
         scores = detector.score(values, causal=mode == "trailing").fused[case.train_rows :]
+        calibration = detector.calibrations[mode]
         for name, (far, day) in rates.items():
-            options = RuleOptions(far=far, adaptive=True)
-            follows = rules_for(detector.calibrations[mode], options, day)
-            for threshold, rules in (
-                ("stays", replace(follows, following=None)),
-                ("follows", follows),
-            ):
+            follows = rules_for(calibration, RuleOptions(far=far, adaptive=True), day)
+            release = release_for(calibration, follows.threshold)
+            stays = replace(follows, following=None, release=release)
+            for threshold, rules in (("stays", stays), ("follows", follows)):
                 judged = judge(scores, labels, rules, follows.following, detector.window)
                 yield {
                     "set": case.set, "file": case.name, "seed": seed, "scores": mode,

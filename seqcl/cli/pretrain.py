@@ -33,7 +33,10 @@ from seqcl.cli.progress import console_sink, print_dry_run, print_result
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed."
 )
 @click.option(
-    "--init", metavar="RUN", type=click.Path(path_type=Path), help="Start from this run's encoder."
+    "--init",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Start from this run's encoder; of a detector: learn from the rows that it finds usual.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option(

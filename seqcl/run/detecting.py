@@ -173,6 +173,8 @@ def detect_sources(
 def rules_for(calibration: Calibration, options: RuleOptions, rows_a_day: float | None) -> Rules:
     """Turn a rate that is asked for into a threshold, and a release at twice its p-value.
 
+    One that follows the scores is its own release: it rises with an incident, which is to end.
+
     Raises UsageError where the calibration cannot promise it to a threshold that stays, and for
     half of the rows or more.
     """
@@ -193,7 +195,7 @@ def rules_for(calibration: Calibration, options: RuleOptions, rows_a_day: float 
     counts: Literal["rows", "incidents"] = "rows" if by_rows else "incidents"
     return Rules(
         threshold=threshold,
-        release=release_for(calibration, threshold),
+        release=None if options.adaptive else release_for(calibration, threshold),
         min_length=options.min_length,
         merge_gap=calibration.run - 1 if options.merge_gap is None else options.merge_gap,
         cool_down=options.cool_down,

@@ -11,13 +11,14 @@ from seqcl.config.preset import Preset, changed_data, data_options
 from seqcl.data.dataset import Dataset, open_dataset
 from seqcl.data.source import Skipped
 from seqcl.detection.detector import Detector
-from seqcl.detection.series import series_of
-from seqcl.errors import UsageError
-from seqcl.files import atomic_write, locked, sweep
+from seqcl.detection.series import Series, series_of
+from seqcl.detection.usual import usual_stretches
+from seqcl.errors import DataError, UsageError
+from seqcl.files import atomic_write, locked, sha256, sweep
 from seqcl.run.build import threads
 from seqcl.run.embedding import check_rate
 from seqcl.run.facts import data_facts, train_facts, write_skipped
-from seqcl.run.folder import Run, check_file, write_manifest
+from seqcl.run.folder import Run, check_file, load, write_manifest
 from seqcl.run.pretraining import PretrainResult, Settings
 from seqcl.run.resuming import open_folder
 from seqcl.training.sinks import Sink
@@ -41,7 +42,8 @@ def pretrain_detector(
 ) -> PretrainResult:
     """Fit the preset's detector to recordings and write the run folder `out`.
 
-    A detector is fitted in one go: resuming begins anew where it was not finished.
+    A detector is fitted in one go: resuming begins anew where it was not finished. With `init`, a
+    run that is a detector, it is fitted to what that one finds usual, with its window.
     """
     assert preset.detector is not None
     _refuse_options(settings, max_minutes)
@@ -49,10 +51,16 @@ def pretrain_detector(
         _, notes = open_folder(out, resume)
         held.enter_context(locked(out))
         sweep(out)
-        dataset = open_recordings(preset, settings.sources)
+        before = None if settings.init is None else load(settings.init)
+        channels = None if before is None else before.channels
+        dataset = open_recordings(preset, settings.sources, channels=channels)
         atomic_write(out / "preset.yaml", preset.yaml())
         detector = preset.detector.build()
         series = list(series_of(dataset))
+        if before is not None:
+            check_rate(before, dataset, settings.sources[0])
+            series, told = _usual(load_detector(before), detector, series)
+            notes += (told,)
         detector.fit(series, settings.seed)
         dataset.skipped += tuple(
             Skipped(one.id, f"its {len(one):,} rows are too few for a window of {detector.window}")
@@ -68,7 +76,7 @@ def pretrain_detector(
         facts = {
             "seed": settings.seed,
             "world_size": 1,
-            "init": None,
+            "init": None if settings.init is None else sha256(settings.init / _WEIGHTS),
             "command": settings.command,
             "channels": list(dataset.channels),
             "rate_hz": dataset.rate_hz,
@@ -85,7 +93,6 @@ def pretrain_detector(
 def _refuse_options(settings: Settings, max_minutes: float | None) -> None:
     """Raise UsageError for what a detector, fitted on the CPU without steps, would not heed."""
     given = {
-        "--init": settings.init is not None,
         "--val": bool(settings.validation),
         "--device cuda": settings.device == "cuda",
         "--tensorboard": settings.tensorboard,
@@ -96,6 +103,21 @@ def _refuse_options(settings: Settings, max_minutes: float | None) -> None:
             f"{', '.join(named)}: no meaning for a detector, which is fitted on the CPU in one go; "
             "leave out"
         )
+
+
+def _usual(
+    before: Detector, detector: Detector, series: Sequence[Series]
+) -> tuple[list[Series], str]:
+    """Return what `before` finds usual, and how much that is; without one given, its window."""
+    found = [part for one in series for part in usual_stretches(before, one)]
+    rows, kept = (sum(map(len, parts)) for parts in (series, found))
+    if not found:
+        raise DataError(
+            f"--init: in {rows:,} rows it finds no stretch usual that is long enough, six windows "
+            f"of {before.window}; give longer recordings, or leave --init out"
+        )
+    detector.given = detector.given or before.window
+    return found, f"{kept:,} of {rows:,} rows are usual to --init, and learnt from"
 
 
 def load_detector(run: Run) -> Detector:

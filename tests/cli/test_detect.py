@@ -264,6 +264,37 @@ def test_an_encoder_is_no_detector_and_a_detector_no_encoder(plant: Path, seqcl:
     assert "--device cuda, --max-minutes: no meaning for a detector" in done.stderr
 
 
+def test_a_detector_learns_again_from_what_an_earlier_one_finds_usual(
+    plant: Path, seqcl: Seqcl, tmp_path: Path
+) -> None:
+    recent = write(tmp_path / "recent.csv", 2_000, 9_000, slice(700, 760))
+    shown = ("--threads", "1", "--set", "detector.scorers=[kernel_distance, mean_shift]")
+    done = seqcl("pretrain", "sensor-anomaly", "--data", recent, "--init", plant / "run",
+                 "--out", "again", *shown)  # fmt: skip
+    found = re.search(r"([0-9,]+) of 2,000 rows are usual to --init", done.stderr)
+    assert found is not None
+    assert 1_000 < int(found[1].replace(",", "")) < 1_940
+    windows = [
+        re.search(r"window of (\d+) rows", (path / "manifest.json").read_text())
+        for path in (plant / "run", tmp_path / "again")
+    ]
+    assert windows[0] is not None
+    assert windows[1] is not None
+    assert windows[0][1] == windows[1][1]
+    manifest = json.loads((tmp_path / "again" / "manifest.json").read_text())
+    assert len(manifest["init"]) == 64
+    assert any(name.startswith("recent.csv from row ") for name in manifest["recordings"])
+    test = write(tmp_path / "test.csv", 400, 5_000, slice(200, 220))
+    seqcl("detect", "again", "--data", test, "--incidents", "i.jsonl", "--threads", "1")
+    incidents = [json.loads(line) for line in (tmp_path / "i.jsonl").read_text().splitlines()]
+    named = {one["nearest_normal"]["id"] for one in incidents if "event" not in one}
+    assert named <= set(manifest["recordings"])
+    short = write(tmp_path / "short.csv", 100)
+    done = seqcl("pretrain", "sensor-anomaly", "--data", short, "--init", plant / "run",
+                 "--out", "none", *shown, code=4)  # fmt: skip
+    assert "finds no stretch usual that is long enough" in done.stderr
+
+
 def test_labelled_rows_judge_the_detector_beside_plain_scores(
     plant: Path, seqcl: Seqcl, tmp_path: Path
 ) -> None:
