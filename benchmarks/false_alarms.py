@@ -128,7 +128,7 @@ def judge(
     events = event_scores(labels, alarms, tolerance=window)
     return {
         "asked": round(asked.rate * int(normal.sum()), 3), "seen": seen,
-        "recall": events.recall, "precision": events.precision,
+        "recall": events.recall, "precision": events.precision, "under_alarm": events.false_share,
     }  # fmt: skip
 
 
@@ -157,6 +157,7 @@ def summarise(records: Sequence[Flat]) -> str:
             "kept": f"{np.mean(kept):.0%} ± {100 * np.std(kept):.0f}",
             "recall": f"{np.nanmean([r['recall'] for r in own]):.2f}",
             "precision": f"{np.nanmean([r['precision'] for r in own]):.2f}",
+            "normal rows in incidents": f"{np.nanmean([r['under_alarm'] for r in own]):.1%}",
         })  # fmt: skip
     files, count = (len({r[key] for r in records}) for key in ("file", "seed"))
     return f"# False alarms: asked and seen, {files} files, {count} seeds\n\n{table(rows)}\n"

@@ -35,8 +35,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option(
     "--adaptive", is_flag=True,
-    help="Let the threshold follow the scores: alarms then come at the rate of --far, though the "
-    "plant drifts and whatever the calibration data can promise.",
+    help="Let the threshold follow the scores: in the long run alarms come at the rate of --far at "
+    "most, though the plant drifts and whatever the calibration data can promise.",
 )  # fmt: skip
 @click.option(
     "--min-length", type=click.IntRange(min=1), default=1, show_default=True,
@@ -131,7 +131,7 @@ def _told(one: Any, run: Any) -> list[str]:
         lines.append(
             f"  drift: the scores up to row {begun[0]} are not spread as in training"
             + (f" (drift begins {len(begun)} times)" if len(begun) > 1 else "")
-            + ("" if one.expected is None else "; thresholds may no longer hold: see --adaptive")
+            + ("" if one.rules.following else "; thresholds may no longer hold: see --adaptive")
         )
     return lines
 

@@ -35,10 +35,10 @@ from seqcl.cli.progress import note, note_skipped
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(0, 0.2),
+    type=float,
     metavar="SHARE",
-    help="What 'identify' finds though it is played faster or slower by as much, 0.05 for 5 %; "
-    "takes as many times as long as there are hundredths. [default: 0]",
+    help="What 'identify' finds though it is played faster or slower by as much, 0.05 for 5 % (at "
+    "most 0.2); it then tries every hundredth on both sides. [default: 0]",
 )
 @click.option("--prune", is_flag=True, help="Drop files that --data does not hold.")
 @click.option("--rehash", is_flag=True, help="Read every file, whatever its size and time say.")

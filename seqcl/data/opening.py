@@ -49,7 +49,7 @@ def scan(sources: Sequence[str], options: DataOptions) -> tuple[Recordings, list
     taken: set[str] = set()
     for place, text in enumerate(sources):
         if text in sources[:place]:
-            raise DataError(f"{text}: is given twice; records would be their own negatives")
+            raise DataError(f"{text}: is given twice; each record would count twice: leave one out")
         source = make_source(text, options)
         mine: set[str] = set()
         for reader, entry in source.entries():

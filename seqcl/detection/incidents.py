@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -39,9 +39,11 @@ _FEWEST = 10
 class Following:
     """How a threshold moves so that alarms come at the rate asked for, whatever the scores do.
 
-    After each row it moves by ``step * (alarms - rate)``: online tracking of a quantile (Gibbs and
-    Candès 2021, arXiv 2106.00170; Angelopoulos, Candès and Tibshirani 2023, arXiv 2307.16895). So
-    T rows, of any distribution, have at most ``rate * T + 1 + (highest - first) / step`` alarms,
+    An alarm raises it by `step`, and each row lowers it by ``step * rate``: online tracking of a
+    quantile (Gibbs and Candès 2021, arXiv 2106.00170; Angelopoulos, Candès and Tibshirani 2023,
+    arXiv 2307.16895). Where incidents are counted, a row that reaches the threshold raises it by as
+    much instead, so that a state that lasts becomes usual and its incident ends. Up to the last
+    alarm, T rows of any distribution have at most ``rate * T + 1 + (highest - first) / step``,
     where `first` is the threshold at the start and `highest` the highest score.
     """
 
@@ -58,10 +60,11 @@ class Following:
                 f"Following: rate {self.rate} must lie in (0, 1), step {self.step} above 0"
             )
 
-    def moved(self, shift: float, row_reached: bool, reported: int) -> float:
+    def moved(self, shift: float, reached: bool, reported: int) -> float:
         """Return the shift of the threshold after a row."""
-        alarms = int(row_reached) if self.counts == "rows" else reported
-        return shift + self.step * (alarms - self.rate)
+        if self.counts == "rows":
+            return shift + self.step * (reached - self.rate)
+        return shift + self.step * (reported + (self.rate if reached else -self.rate))
 
 
 @dataclass(frozen=True)
@@ -220,15 +223,28 @@ class IncidentTracker:
         found = None if self._found is None else asdict(self._found)
         return {
             "row": self._row, "found": found,
-            "paused": self._paused, "free_from": self._free_from, "shift": self._shift,
+            "paused": self._paused, "free_from": self._free_from,
+            "shift": self._shift, "follows": self._follows,
         }  # fmt: skip
 
+    @property
+    def _follows(self) -> list[Any] | None:
+        """What a shift of the threshold belongs to."""
+        found = self.rules.following
+        return None if found is None else [self.rules.threshold, *astuple(found)]
+
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`; ArtefactError if it is none of ours."""
+        """Go on from `state`; ArtefactError if it is none of ours.
+
+        A threshold that followed the scores at another rate, or did not follow, begins anew.
+        """
         try:
             found = None if state["found"] is None else Incident(**state["found"])
             row, paused, free_from = state["row"], state["paused"], state["free_from"]
-            shift = float(state["shift"])
+            same = self._follows is not None and state.get("follows") == self._follows
+            shift = float(state["shift"]) if same else 0.0
+            if not math.isfinite(shift):
+                raise ValueError(f"shift {shift}")
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(f"state of incidents: {error}; start without it") from error
         self._row, self._found, self._paused, self._free_from = row, found, paused, free_from
@@ -280,14 +296,10 @@ def following(
 ) -> Following:
     """Return how a threshold follows the scores: after an alarm the next needs a tenth of its p.
 
-    What a tenth is worth is the score between .1 and .01 of the rows of the calibration slice;
-    rows that are counted as alarms share it among as many as a cluster of them has there.
+    What a tenth is worth is the score between .1 and .01 of the rows of the calibration slice.
     """
     tenth = calibration.shares.score_at(0.01) - calibration.shares.score_at(0.1)
-    step = max(tenth, _LEAST_STEP)
-    if counts == "rows":
-        step *= calibration.clusters / (calibration.share * calibration.rows)
-    return Following(rate, step, counts)
+    return Following(rate, max(tenth, _LEAST_STEP), counts)
 
 
 def expected_incidents(calibration: Calibration, rules: Rules, rows: int) -> Expected:

@@ -31,6 +31,9 @@ def usual_stretches(detector: Detector, series: Series) -> Iterator[Series]:
     calibration = detector.calibrations["centred"]
     threshold = calibration.shares.score_at(_UNUSUAL)
     follow = following(calibration, _UNUSUAL, "rows")
+    follow = replace(
+        follow, step=follow.step / detector.window
+    )  # a fault is over before it is usual
     rules = Rules(threshold, merge_gap=calibration.run - 1, following=follow)
     incidents, _ = trace_incidents(detector.score(series.values).fused, rules)
     half, first = detector.window // 2, 0

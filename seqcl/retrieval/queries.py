@@ -58,23 +58,24 @@ class Query:
     """One recording, or an excerpt of it, as m windows."""
 
     name: str
-    vectors: Floats
-    """(m, E) unit vectors."""
-    starts: Ints
-    """(m,) first step of each window, from where the query begins."""
+    cuts: tuple[Cut, ...]
+    """Its windows, at each speed that it may be played at, as it is first."""
     first: int
     """Step of the recording at which the query begins."""
     steps: int
     rate_hz: float | None
     sha256: str | None
     """Of the file that holds it, or None."""
-    others: tuple[Cut, ...] = ()
-    """The query at other speeds."""
 
     @property
-    def cuts(self) -> tuple[Cut, ...]:
-        """The query at every speed, as it is first."""
-        return (Cut(self.vectors, self.starts), *self.others)
+    def vectors(self) -> Floats:
+        """(m, E) unit vectors of its windows as it is."""
+        return self.cuts[0].vectors
+
+    @property
+    def starts(self) -> Ints:
+        """(m,) first step of each of them, from where the query begins."""
+        return self.cuts[0].starts
 
 
 def make_queries(
@@ -89,8 +90,8 @@ def make_queries(
     """Open and embed a source: one query for each recording in it.
 
     Without an excerpt and with the index's own hop, a recording's vectors are, bit for bit, those
-    of the index that holds it. `speeds` are those that it may be played at, 1 first; a cut that is
-    shorter than a window is left out.
+    of the index that holds it. With a finer `hop` it is cut at each of `speeds`, 1 first, at which
+    it holds a window.
 
     Raises:
         DataError: a query is shorter than a window of the index.
@@ -110,67 +111,76 @@ def make_queries(
     spans = [_span(dataset, place, excerpt) for place in range(len(known.lengths))]
     for place, (first, stop) in enumerate(spans):
         _check_length(known.ids[place], stop - first, known.rate(place), settings)
-    hop = settings.hop if hop is None else hop
-    cut, starts = _windows(embedder, dataset, spans, settings.window, hop, excerpt is not None)
-    vectors = unit_vectors(embedder.embed(cut), cut.ids)
-    ends = np.cumsum([len(part) for part in starts])
-    others = [
-        _others(embedder, dataset.excerpt(place, *span).values, settings.window, hop, speeds[1:])
-        if len(speeds) > 1
-        else ()
-        for place, span in enumerate(spans)
-    ]
+    if hop is not None and settings.window is not None:
+        cuts = [
+            _cuts(
+                embedder,
+                dataset.excerpt(place, *span).values,
+                known.ids[place],
+                settings,
+                hop,
+                speeds,
+            )
+            for place, span in enumerate(spans)
+        ]
+    else:
+        cut, starts = _windows(embedder, dataset, spans, settings, excerpt is not None)
+        vectors = unit_vectors(embedder.embed(cut), cut.ids)
+        ends = np.cumsum([len(part) for part in starts])[:-1]
+        cuts = [(Cut(*pair),) for pair in zip(np.split(vectors, ends), starts, strict=True)]
     return [
         Query(
-            known.ids[place], vectors[end - len(starts[place]) : end], starts[place],
-            spans[place][0], spans[place][1] - spans[place][0], known.rate(place),
-            digests.get(int(known.file[place])), others[place],
+            known.ids[place], own, first, stop - first, known.rate(place),
+            digests.get(int(known.file[place])),
         )
-        for place, end in enumerate(ends.tolist())
+        for place, (own, (first, stop)) in enumerate(zip(cuts, spans, strict=True))
     ]  # fmt: skip
 
 
-def windows_at(values: Floats, speed: float, window: int, hop: int) -> tuple[list[Floats], Ints]:
-    """Return the windows of (C, T), each (C, window), and their starts, brought to speed 1."""
+def windows_at(
+    values: Floats, speed: float, window: int, hop: int, coarsest: int
+) -> tuple[list[Floats], Ints]:
+    """Return the windows of (C, T), each (C, window), and their starts, brought to speed 1.
+
+    `hop` apart; where they would be more than 256, farther, but not more than `coarsest`.
+    """
     values = values if speed == 1 else stretched(values, speed)
-    steps = values.shape[-1]
-    hop *= max(1, -(-((steps - window) // hop + 1) // _MOST_WINDOWS))
-    starts = np.arange(0, steps - window + 1, hop)
+    last = values.shape[-1] - window
+    times = -(-(last // hop + 1) // _MOST_WINDOWS)
+    hop = max(hop, min(hop * times, coarsest))
+    starts = np.arange(0, last + 1, hop)
     return [values[:, start : start + window] for start in starts.tolist()], starts
 
 
-def _others(
+def _cuts(
     embedder: Embedder,
     values: Floats,
-    window: int | None,
-    hop: int | None,
+    name: str,
+    settings: IndexSettings,
+    hop: int,
     speeds: Sequence[float],
 ) -> tuple[Cut, ...]:
-    """Return (C, T) at other speeds; a record without windows has one."""
-    if window is None or hop is None:
-        return ()
-    parts = [(speed, *windows_at(values, speed, window, hop)) for speed in speeds]
-    parts = [part for part in parts if len(part[2])]
-    if not parts:
-        return ()
-    arrays = [array for _, windows, _ in parts for array in windows]
-    vectors = unit_vectors(embedder.embed(embedder.from_arrays(arrays)), [""] * len(arrays))
-    ends = np.cumsum([len(starts) for _, _, starts in parts]).tolist()
-    return tuple(
-        Cut(vectors[end - len(starts) : end], starts, speed)
-        for (speed, _, starts), end in zip(parts, ends, strict=True)
-    )
+    """Return a query (C, T) at each speed at which it holds a window."""
+    assert settings.window is not None
+    coarsest = settings.hop or settings.window
+    found = []
+    for speed in speeds:
+        windows, starts = windows_at(values, speed, settings.window, hop, coarsest)
+        if windows:
+            vectors = embedder.embed(embedder.from_arrays(windows))
+            found.append(Cut(unit_vectors(vectors, [name] * len(windows)), starts, speed))
+    return tuple(found)
 
 
 def _windows(
     embedder: Embedder,
     dataset: Dataset,
     spans: Sequence[tuple[int, int]],
-    window: int | None,
-    hop: int | None,
+    settings: IndexSettings,
     is_excerpt: bool,
 ) -> tuple[Dataset, list[Ints]]:
     """Return the windows of all queries, and the starts of each one's."""
+    window, hop = settings.window, settings.hop
     if not is_excerpt:
         if window is None or hop is None:
             return dataset, [np.zeros(1, np.int64) for _ in spans]

@@ -183,7 +183,7 @@ def rules_for(calibration: Calibration, options: RuleOptions, rows_a_day: float 
     if rate >= 0.5:
         raise UsageError(
             f"false-alarm rate {options.far}: half of the rows or more cannot be told from the "
-            "others as incidents; ask for less than 50%"
+            f"others as incidents; ask for less than {asked.told(0.5, rows_a_day)}"
         )
     by_rows = asked.unit == "share"
     if options.adaptive or options.far is None:

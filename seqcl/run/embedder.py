@@ -89,18 +89,14 @@ class RunEmbedder(Embedder):
             first = int(draw.integers(length - span + 1))
             values = dataset.excerpt(row, first, first + span).values
             values = stretched(values, 1 / played) if most else values
-            cuts = (self._cut(values, s, window, hop, number) for s in speeds_within(most))
-            found = tuple(cut for cut in cuts if cut is not None)
-            samples.append(Sample(places[known.ids[row]], first, found))
+            name, found = known.ids[row], []
+            for speed in speeds_within(most):
+                windows, starts = windows_at(values, speed, window, hop, entries.hop or window)
+                if windows:
+                    vectors = self._changed(self.from_arrays(windows), number)
+                    found.append(Cut(unit_vectors(vectors, [name] * len(starts)), starts, speed))
+            samples.append(Sample(places[name], first, tuple(found)))
         return samples
-
-    def _cut(self, values: Floats, speed: float, window: int, hop: int, number: int) -> Cut | None:
-        """Return changed windows of (C, T); None where it has none at that speed."""
-        windows, starts = windows_at(values, speed, window, hop)
-        if not windows:
-            return None
-        vectors = self._changed(self.from_arrays(windows), number)
-        return Cut(unit_vectors(vectors, [""] * len(windows)), starts, speed)
 
     @torch.no_grad()
     def _changed(self, dataset: Dataset, number: int) -> Floats:

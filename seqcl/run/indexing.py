@@ -33,6 +33,7 @@ __all__ = ["ClipIndex", "IndexResult", "index_sources"]
 
 _RUN = "run"
 _RUN_FILES = ("preset.yaml", "manifest.json", "model.safetensors")
+_FASTEST = 0.2
 _ENOUGH = 0.5
 """Part of the index's recordings that must be at hand to learn again to tell strangers."""
 
@@ -150,10 +151,12 @@ def index_sources(
 
     Raises:
         UsageError: faiss, or Qdrant's client, is missing; the index was made with another
-            run or other settings.
+            run or other settings; `speed` is out of its range.
         ArtefactError: the index is damaged.
         LockedError: another process is writing it.
     """
+    if speed is not None and not 0 <= speed <= _FASTEST:
+        raise UsageError(f"speed is {speed:g}; give a share from 0 to {_FASTEST:g}")
     need_faiss(cpu_threads)
     client = None if qdrant is None else connect(qdrant)
     _check_folder(out)

@@ -75,10 +75,9 @@ def judge(
     if not rows and (skipped := dataset.skipped[before:]):
         raise DataError(f"{skipped[0].path}: {skipped[0].reason}")
     if not rows:
-        raise DataError(
-            f"{' '.join(sources)}: no row is labelled anomalous (1); set data.label to the column "
-            "of labels 0 and 1"
-        )
+        named = any(one.labels is not None for one in series_of(dataset))
+        cure = "give others" if named else "set data.label to the column of labels 0 and 1"
+        raise DataError(f"{' '.join(sources)}: no row is labelled anomalous (1); {cure}")
     systems = (_mean([row[system] for row in rows]) for system in rows[0])
     return tuple(systems), dataset
 

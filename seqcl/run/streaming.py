@@ -238,6 +238,8 @@ class _Writer:
             times = [(index(row), index(time)) for row, time in state["times"]]
             self.last_time = None if last is None else index(last)
             self.live.restore(state["live"])
+            if state["live"]["incident"].get("follows") != self.live.tracker.state()["follows"]:
+                self.note("the state is of another --far or --adaptive; the threshold begins anew")
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(f"--state: is no state ({error!r}); start without it") from error
         self.times.extend(times)

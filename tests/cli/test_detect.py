@@ -120,6 +120,19 @@ def test_a_threshold_follows_the_scores_of_a_file_as_of_a_stream(
         )
         assert len(set(found)) > 100
     assert "threshold" not in streamed(plant, data.read_text(), None)[-1]
+    head, *body = data.read_text().splitlines(keepends=True)
+    halves = head + "".join(body[:300]), head + "".join(body[300:])
+    state = tmp_path / "state.json"
+    for far, told in (("3/day", False), ("1/day", True), (None, True)):
+        state.unlink(missing_ok=True)
+        first = streamed(plant, halves[0], state, far="3/day", adaptive=True)
+        rules = {"adaptive": True, "far": far} if far else {}
+        second = streamed(plant, halves[1], state, **rules)
+        notes = [line["text"] for line in second if line.get("event") == "note"]
+        assert any("the threshold begins anew" in text for text in notes) == told
+        if far == "3/day":
+            again = [line for line in (*first, *second) if "threshold" in line]
+            assert [line["threshold"] for line in again] == [line["threshold"] for line in lines]
 
 
 def streamed(plant: Path, text: str, state: Path | None, **rules: Any) -> list[dict[str, Any]]:
@@ -323,6 +336,11 @@ def test_labelled_rows_judge_the_detector_beside_plain_scores(
     assert any(re.fullmatch(r"\d+% of the incidents' scores", text) for text in texts)
     done = seqcl("detect", plant / "run", "--data", data, "--picture", "p.jpg", code=2)
     assert "--picture p.jpg: unknown suffix '.jpg'. Known: .png, .svg" in done.stderr
+    for label, cure in ((",label", "give others"), ("", "set data.label to the column")):
+        zeros = [f"{line},0" if label else line for line in lines[1:]]
+        data.write_text("\n".join([f"{lines[0]}{label}", *zeros]) + "\n")
+        done = seqcl("evaluate", plant / "run", "--test", data, "--threads", "1", code=4)
+        assert f"no row is labelled anomalous (1); {cure}" in done.stderr
 
 
 def test_a_picture_without_matplotlib_says_what_to_install(

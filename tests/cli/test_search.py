@@ -131,6 +131,14 @@ def test_a_faster_part_is_identified_by_an_index_of_speeds(work: Path, seqcl: Se
     assert as_json(again)["speed"] == found["speed"]
     (short,) = index.identify(rows[:32].T.astype(np.float32))  # a window: no slower cut of it
     assert short.speed >= 1.0
+    (alone,) = index.identify(work / "fast.csv")
+    (work / "both").mkdir()
+    shutil.copy(work / "fast.csv", work / "both" / "fast.csv")
+    write_clip(work / "both" / "long.csv", 40, 3_000)
+    with_long = {one.query: one for one in index.identify(work / "both")}
+    assert with_long["fast.csv"] == alone  # its windows are not thinned for a longer query
+    faulty = seqcl("index", "run", "--data", "clips", "--out", "x", "--speed", "nan", code=2)
+    assert "speed is nan; give a share from 0 to 0.2" in faulty.stderr
     refused = seqcl("index", "run", "--data", "clips", "--out", "speeds", "--speed", "0.1", code=2)
     assert "was made with speed=0.06, asked for is 0.1" in refused.stderr
 

@@ -250,9 +250,9 @@ def test_each_row_moves_the_threshold_by_what_it_was() -> None:
 def test_release_moves_with_the_threshold_and_an_incident_counts_when_it_is_reported() -> None:
     follow = Following(0.1, 1.0, "incidents")
     rules = Rules(3.0, 2.0, min_length=2, following=follow)
-    incidents, thresholds = trace_incidents([3, 2, 2.5, 3.2, 5, 2.9, 5], rules)
-    # begins at 3.0, is reported at row 1 (+1); 2.5 is below the release, which is then 2.8
-    np.testing.assert_allclose(thresholds, [3.0, 2.9, 3.8, 3.7, 3.6, 3.5, 4.4])
+    incidents, thresholds = trace_incidents([3, 2.5, 2.5, 3.2, 5, 3, 5], rules)
+    # begins at 3.0 (+.1), is reported at row 1 (+1 -.1); 2.5 is below the release, which is then 3
+    np.testing.assert_allclose(thresholds, [3.0, 3.1, 4.0, 3.9, 3.8, 3.9, 4.8])
     assert [(one.start, one.end) for one in incidents] == [(0, 1), (4, 6)]
 
 
@@ -269,8 +269,52 @@ def test_a_threshold_goes_on_where_it_stood_in_another_process() -> None:
             tracker.restore(state)
     found += tracker.finish()
     assert [change.incident for change in found if change.kind == "closed"] == whole
-    with pytest.raises(ArtefactError):
-        tracker.restore({**state, "shift": "high"})
+    for fault in ("high", float("nan"), None):
+        with pytest.raises(ArtefactError):
+            tracker.restore({**state, "shift": fault})
+
+
+def test_a_shift_of_another_rate_or_of_before_there_were_any_is_left_behind() -> None:
+    rules = Rules(2.0, following=Following(0.01, 0.5))
+    tracker = IncidentTracker(rules)
+    for row, score in enumerate(drifting(1, 300).tolist()):
+        tracker.push(row, score)
+    state = json.loads(json.dumps(tracker.state()))
+    assert tracker.threshold != 2.0
+    old = {name: state[name] for name in ("row", "found", "paused", "free_from")}
+    for others, given in (
+        (Rules(2.0), state),
+        (Rules(2.0, following=Following(0.02, 0.5)), state),
+        (rules, old),
+    ):
+        again = IncidentTracker(others)
+        again.restore(given)
+        assert again.threshold == 2.0
+
+
+@pytest.mark.parametrize("rate", [0.003, 0.1, 0.3])
+def test_a_state_that_lasts_becomes_usual_and_the_normal_one_after_it_is_no_incident(
+    rate: float,
+) -> None:
+    rng = np.random.default_rng(4)
+    scores = lfilter([0.4], [1, -0.8], rng.normal(size=22_000))
+    learnt = calibrate(scores[:2_000])
+    test = scores[2_000:]
+    test[2_000:10_000] += 4
+    follow = following(learnt, rate, "incidents")
+    rules = Rules(learnt.peaks.score_at(rate), merge_gap=learnt.run - 1, following=follow)
+    incidents, thresholds = trace_incidents(test, rules)
+    inside = np.zeros(len(test), bool)
+    for one in incidents:
+        inside[one.start : one.end + 1] = True
+    assert len(incidents) <= rate * len(test) + 1 + (test.max() - rules.threshold) / follow.step
+    assert inside[12_000:].mean() < 0.5
+    assert inside[8_000:10_000].mean() < 0.6
+    assert max(one.end - one.start for one in incidents) < 20 / rate
+    assert thresholds[12_000:].mean() > np.quantile(scores[:2_000], 0.2)
+    if rate == 0.003:
+        count = sum(one.start >= 12_000 for one in incidents)
+        assert 0.5 * rate * 8_000 <= count <= 1.5 * rate * 8_000
 
 
 @pytest.mark.parametrize(("rate", "step"), [(0.0, 1.0), (1.0, 1.0), (0.1, 0.0), (0.1, -1.0)])

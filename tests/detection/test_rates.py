@@ -67,7 +67,7 @@ def test_a_refused_rate_and_the_lowest_one_have_the_unit_that_was_asked_for() ->
     rules_for(learnt, RuleOptions(far="17.3/day"), 1440)
     with pytest.raises(UsageError, match=r"cannot promise 0.1% of rows: .* [0-9.]+% of rows at"):
         rules_for(learnt, RuleOptions(far="0.1%"), None)
-    with pytest.raises(UsageError, match="50%: half of the rows or more .* less than 50%"):
+    with pytest.raises(UsageError, match="50%: half of the rows or more .* less than 50% of rows"):
         rules_for(learnt, RuleOptions(far="50%"), None)
 
 
@@ -82,3 +82,5 @@ def test_what_cannot_be_promised_can_be_followed() -> None:
     assert usual.threshold == rules_for(learnt, RuleOptions(), None).threshold
     with pytest.raises(UsageError, match="50%: half of the rows or more"):
         rules_for(learnt, RuleOptions(far="50%", adaptive=True), None)
+    with pytest.raises(UsageError, match="10/hour: half of the rows or more .* less than 6/hour"):
+        rules_for(learnt, RuleOptions(far="10/hour", adaptive=True), 288)

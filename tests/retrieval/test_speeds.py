@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from seqcl.retrieval.queries import windows_at
 from seqcl.retrieval.speeds import speeds_within, stretched
 
 
@@ -35,6 +36,19 @@ def test_a_faster_tone_is_brought_to_its_own_pitch(speed: float) -> None:
     inside = slice(0, int((steps - 1) * speed))
     expected = np.sin(pitch * np.arange(found.shape[1]))
     np.testing.assert_allclose(found[0, inside], expected[inside], atol=1e-3)
+
+
+@pytest.mark.parametrize("speed", [0.95, 1.0, 1.05])
+def test_long_queries_are_cut_alike_at_every_speed_and_no_coarser_than_the_index(
+    speed: float,
+) -> None:
+    for steps, hop in ((100, 1), (400, 2), (900, 4), (9_000, 4)):
+        values = np.arange(steps, dtype=np.float32)[None]
+        windows, starts = windows_at(values, speed, 16, 1, 4)
+        assert set(np.diff(starts).tolist()) == {hop}
+        assert starts[-1] + 16 <= round(steps * speed) < starts[-1] + 16 + hop
+        assert {window.shape for window in windows} == {(1, 16)}
+    assert windows_at(values[:, :16], 0.9, 16, 1, 4)[0] == []
 
 
 def test_channels_are_apart_and_a_gap_stays_where_it_was() -> None:
