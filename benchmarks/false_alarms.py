@@ -69,7 +69,7 @@ def main() -> None:
             series = series or labelled(case)
             records += measure(case, series, seed)
             print(case.set, case.name, seed, flush=True)
-        atomic_write(path, json.dumps(records, indent=0) + "\n")
+        atomic_write(path, json.dumps(records) + "\n")
     text = summarise(records)
     atomic_write(options.out.with_suffix(".md"), text)
     print(text)
@@ -128,7 +128,8 @@ def judge(
     events = event_scores(labels, alarms, tolerance=window)
     return {
         "asked": round(asked.rate * int(normal.sum()), 3), "seen": seen,
-        "recall": events.recall, "precision": events.precision, "under_alarm": events.false_share,
+        "recall": round(events.recall, 4), "precision": round(events.precision, 4),
+        "under_alarm": round(events.false_share, 4),
     }  # fmt: skip
 
 
