@@ -31,10 +31,8 @@ def usual_stretches(detector: Detector, series: Series) -> Iterator[Series]:
     calibration = detector.calibrations["centred"]
     threshold = calibration.shares.score_at(_UNUSUAL)
     follow = following(calibration, _UNUSUAL, "rows")
-    follow = replace(
-        follow, step=follow.step / detector.window
-    )  # a fault is over before it is usual
-    rules = Rules(threshold, merge_gap=calibration.run - 1, following=follow)
+    slow = replace(follow, step=follow.step / detector.window)  # a fault ends before it is usual
+    rules = Rules(threshold, merge_gap=calibration.run - 1, following=slow)
     incidents, _ = trace_incidents(detector.score(series.values).fused, rules)
     half, first = detector.window // 2, 0
     for start, end in [*((one.start, one.end) for one in incidents), (len(series) + half, 0)]:

@@ -204,16 +204,16 @@ def rules_for(calibration: Calibration, options: RuleOptions, rows_a_day: float 
 
 
 def _detected(detector: Detector, series: Series, options: RuleOptions, causal: bool) -> Detected:
+    if len(series) < detector.reach:
+        raise DataError(
+            f"{len(series)} rows are too few for this detector, whose scores look back over "
+            f"{detector.reach}; give a longer recording"
+        )
     calibration = detector.calibrations["trailing" if causal else "centred"]
     rules = rules_for(
         calibration, options, rows_per_day(rate_hz=series.rate_hz, times=series.times)
     )
     scores = detector.score(series.values, causal=causal)
-    if not np.isfinite(scores.fused).any():
-        raise DataError(
-            f"{len(series)} rows are too few for this detector, whose scores look back over "
-            f"{detector.reach}; give a longer recording"
-        )
     incidents, thresholds = trace_incidents(scores.fused, rules, calibration)
     known = int(np.isfinite(scores.fused).sum())
     peaks = [incident.peak for incident in incidents]

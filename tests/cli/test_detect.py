@@ -79,6 +79,10 @@ def test_a_short_recording_of_a_fleet_is_skipped_and_shifts_no_name(
     for how in ((), ("--causal",)):
         done = seqcl("detect", "run", "--data", "a_short.csv", *how, "--threads", "1", code=4)
         assert "a_short.csv: 30 rows are too few for this detector" in done.stderr
+    write(tmp_path / "one_row.csv", 1)  # which has no rows a day
+    done = seqcl("detect", "run", "--data", "one_row.csv", "--data", "b_long.csv",
+                 "--far", "1/day", "--adaptive", "--threads", "1", code=3)  # fmt: skip
+    assert "skipped: one_row.csv: 1 rows are too few for this detector" in done.stderr
     test = write(tmp_path / "test.csv", 400, 5_000, slice(200, 220))
     seqcl("detect", "run", "--data", test, "--incidents", "i.jsonl", "--threads", "1")
     incidents = [json.loads(line) for line in (tmp_path / "i.jsonl").read_text().splitlines()]
