@@ -9,7 +9,8 @@ set that the third part of its name says. Every system is fitted to the training
 labels and scores the whole file; the rows after are judged: VUS-PR and VUS-ROC (window = the first
 channel's period, 250 thresholds), average precision, and for the detector events at its own
 threshold and the false-alarm rate that was asked for against the one observed. A stopped benchmark
-goes on where it was. `--ablations` adds the detector with each part left out or alone.
+goes on where it was. `--ablations` fits one detector with all scorers instead, those of the default
+and options, and judges what parts of it say, each with weights of its own from the same self-test.
 
 `published recipe` is a contrastive encoder of instance-normalised windows trained by triplets, with
 a memory bank (PaAno), beside median/MAD and mean shift (PAI), all of equal weight. `matrix profile`
@@ -44,6 +45,7 @@ from sklearn.neural_network import MLPRegressor
 from seqcl.data.dataset import open_dataset
 from seqcl.data.options import DataOptions
 from seqcl.detection.detector import DEFAULT, Detector
+from seqcl.detection.fusion import balanced_weights
 from seqcl.detection.incidents import Rules, find_incidents
 from seqcl.detection.period import period_of
 from seqcl.detection.series import Series, filled, series_of
@@ -79,24 +81,37 @@ def main() -> None:
     for case in cases(options.data):
         if options.sets and case.set not in options.sets.split(","):
             continue
-        series = None
-        for system, seed, run in _runs(options):
-            if (case.name, system, seed) in done:
-                continue
-            series = series or labelled(case)
-            records.append(measure(case, series, system, seed, run))
-            print(*list(records[-1].values())[:5], flush=True)
+        series = labelled(case)
+        for found in _measured(case, series, options, done):
+            records += found
+            print(*list(found[0].values())[:5], flush=True)
         atomic_write(path, json.dumps(records, indent=1) + "\n")
     text = summarise(records)
     atomic_write(options.out.with_suffix(".md"), text)
     print(text)
 
 
+def _measured(
+    case: Case, series: Series, options: argparse.Namespace, done: set[tuple[str, str, int]]
+) -> Iterator[list[Flat]]:
+    """Yield the records that are missing of a file."""
+    if options.ablations:
+        for seed in range(options.seeds):
+            if missing := [name for name in ABLATIONS if (case.name, name, seed) not in done]:
+                yield [one for one in ablated(case, series, seed) if one["system"] in missing]
+        return
+    for system, seed, run in _runs(options):
+        if (case.name, system, seed) not in done:
+            yield [measure(case, series, system, seed, run)]
+
+
 def _options() -> argparse.Namespace:
     parser = table_options(
         __doc__, "folder with manifest.csv", sets="", quick="one seed, no slow baseline"
     )
-    parser.add_argument("--ablations", action="store_true", help="parts left out, and alone")
+    parser.add_argument(
+        "--ablations", action="store_true", help="parts of the detector left out, and alone"
+    )
     options = parser.parse_args()
     if options.quick:
         options.seeds = 1
@@ -135,9 +150,6 @@ def _runs(options: argparse.Namespace) -> Iterator[tuple[str, int, Callable[...,
         if not options.quick:
             yield "auto-encoder", seed, _auto_encoder
             yield "published recipe", seed, _plain(detector_of(scorers=RECIPE, weights="equal"))
-        if options.ablations:
-            for name, changes in ABLATIONS.items():
-                yield name, seed, detector_of(**changes)
     for name, run in (("point", _point), ("window k-NN", _knn), ("LOF", _lof), ("PCA", _pca)):
         yield name, 0, run
     if find_spec("stumpy"):
@@ -155,41 +167,62 @@ RECIPE = (
 )
 
 
-def _alone(*names: str, scale: float | None = None) -> dict[str, Any]:
-    """Return the change to a detector that keeps some of the default's scorers."""
-    return {
-        "scorers": tuple(
-            spec
-            for spec in DEFAULT
-            if spec.name in names and scale in (None, spec.options.get("scale", 1.0))
-        )
-    }
-
-
-_KERNELS, _LEARNT = "kernel_distance", "contrastive"
-_PLAIN = ("mean_shift", "amplitude")
-ABLATIONS: dict[str, dict[str, Any]] = {
-    "equal weights": {"weights": "equal"},
-    "without the encoders": _alone(_KERNELS, *_PLAIN),
-    "without the kernels": _alone(_LEARNT, *_PLAIN),
-    "without mean shift and amplitude": _alone(_KERNELS, _LEARNT),
-    "encoders alone": _alone(_LEARNT),
-    "encoders alone, nothing injected": {
-        "scorers": tuple(
-            Spec("scorers", _LEARNT, {**spec.options, "inject": False, "scores": ("learnt",)})
-            for spec in DEFAULT
-            if spec.name == _LEARNT
-        )
-    },
-    "kernels alone": _alone(_KERNELS),
-    **{f"kernels x{s:g} alone": _alone(_KERNELS, scale=s) for s in (0.25, 0.5, 1.0, 2.0)},
-    "mean shift alone": _alone("mean_shift"),
-    "amplitude alone": _alone("amplitude"),
-    **{
-        f"with {name.replace('_', ' ')}": {"scorers": (*DEFAULT, Spec("scorers", name))}
-        for name in ("forecast", "each_channel", "hidden_row")
-    },
+_LEARNT = next(spec for spec in DEFAULT if spec.name == "contrastive")
+_MORE: dict[str, Spec[Any]] = {
+    "not_injected": Spec(
+        "scorers", "contrastive", {**_LEARNT.options, "inject": False, "scores": ("learnt",)}
+    ),
+    **{name: Spec("scorers", name) for name in ("forecast", "each_channel", "hidden_row")},
 }
+_NAMES = (*(spec.name for spec in DEFAULT), *_MORE)
+"""One for each scorer of the detector that ablations are made from."""
+_KERNELS, _PLAIN = ("kernel_distance",), ("mean_shift", "amplitude")
+_ALL = (*_KERNELS, "contrastive", *_PLAIN)
+ABLATIONS: dict[str, tuple[str, ...]] = {
+    "all of the default": _ALL,
+    "equal weights": _ALL,
+    "encoder without injected negatives": (*_KERNELS, "not_injected", *_PLAIN),
+    "without the encoder": (*_KERNELS, *_PLAIN),
+    "without the kernels": ("contrastive", *_PLAIN),
+    "without mean shift and amplitude": (*_KERNELS, "contrastive"),
+    "encoder alone": ("contrastive",),
+    "encoder alone, nothing injected": ("not_injected",),
+    "kernels alone": _KERNELS,
+    "mean shift alone": ("mean_shift",),
+    "amplitude alone": ("amplitude",),
+    **{f"with {name}": (*_ALL, name) for name in ("forecast", "each_channel", "hidden_row")},
+}
+
+
+class _Whole(Detector):
+    """A detector with every scorer, that keeps what it weighed them by."""
+
+    def __init__(self) -> None:
+        super().__init__(scorers=(*DEFAULT, *_MORE.values()))
+
+    def self_test(self, *args: Any) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        self.tested = super().self_test(*args)
+        return self.tested
+
+
+def ablated(case: Case, series: Series, seed: int) -> list[Flat]:
+    """Return a flat record for each part of one detector."""
+    begun = time.process_time()
+    detector = _Whole()
+    detector.fit([Series(series.values[: case.train_rows])], seed)
+    parts = detector.score(series.values).parts.astype(np.float64)
+    seconds = time.process_time() - begun
+    held = np.repeat(_NAMES, [len(scorer.names) for scorer in detector.scorers])
+    rows, labels = detector.tested
+    records = []
+    for name, kept in ABLATIONS.items():
+        columns = np.isin(held, kept)
+        weights = np.ones(columns.sum())
+        if name != "equal weights":
+            weights = balanced_weights(rows[:, columns], labels)
+        fused = parts[:, columns] @ weights
+        records.append(judged(case, series, name, seed, fused, seconds))
+    return records
 
 
 def measure(case: Case, series: Series, system: str, seed: int, run: Callable[..., Any]) -> Flat:
@@ -197,18 +230,31 @@ def measure(case: Case, series: Series, system: str, seed: int, run: Callable[..
     train = series.values[: case.train_rows]
     begun = time.process_time()
     scores, more = run(train, series.values, seed)
-    seconds = time.process_time() - begun
-    assert series.labels is not None
-    labels, test = series.labels[case.train_rows :] > 0, scores[case.train_rows :]
-    found = volumes(labels, test, period_of([train[:, :1]]))
-    record: Flat = {
+    record = judged(case, series, system, seed, scores, time.process_time() - begun)
+    if more is not None:
+        labels, test = _judged_rows(case, series, scores)
+        record |= _alarms(more, labels, test, len(test))
+    return record
+
+
+def judged(
+    case: Case, series: Series, system: str, seed: int, scores: Floats, seconds: float
+) -> Flat:
+    """Return what scores of a whole file are worth on the rows after the training ones."""
+    labels, test = _judged_rows(case, series, scores)
+    found = volumes(labels, test, period_of([series.values[: case.train_rows, :1]]))
+    return {
         "set": case.set, "system": system, "seed": seed, "vus_pr": round(found.pr, 6),
         "file": case.name, "vus_roc": round(found.roc, 6),
         "ap": round(float(average_precision_score(labels, test)), 6), "cpu_s": round(seconds, 2),
     }  # fmt: skip
-    if more is not None:
-        record |= _alarms(more, labels, test, len(test))
-    return record
+
+
+def _judged_rows(
+    case: Case, series: Series, scores: Floats
+) -> tuple[npt.NDArray[np.bool_], Floats]:
+    assert series.labels is not None
+    return series.labels[case.train_rows :] > 0, scores[case.train_rows :]
 
 
 def detector_of(**changes: Any) -> Callable[..., tuple[Floats, Detector]]:
@@ -346,7 +392,9 @@ def summarise(records: Sequence[Flat]) -> str:
         precision = np.mean([_mean(own, name, None, "ap") for name in sets])
         seconds = np.mean([r["cpu_s"] for r in own])
         lines.append(f"| {system} | {' | '.join(cells)} | {precision:.3f} | {seconds:.1f} |")
-    return "\n".join([*lines, "", *_promises(records, sets)]) + "\n"
+    if "seqcl" in systems:
+        lines += ["", *_promises(records, sets)]
+    return "\n".join(lines) + "\n"
 
 
 def _promises(records: Sequence[Flat], sets: Sequence[str]) -> Iterator[str]:

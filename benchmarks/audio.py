@@ -86,10 +86,11 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     for seed in range(options.seeds):
         for name in options.sets.split(","):
-            for part in SETS[name].parts[: 1 if options.quick else None]:
-                if any((r["set"], r["part"], r["seed"]) == (name, part, seed) for r in records):
+            done = {r["part"] for r in records if (r["set"], r["seed"]) == (name, seed)}
+            for parts in _jobs(SETS[name], options.quick):
+                if done.issuperset(parts):
                     continue
-                work = (name, part, seed, options.data, options.preset, tuple(options.set))
+                work = (name, parts, seed, options.data, options.preset, tuple(options.set))
                 with context.Pool(1) as pool:
                     records += pool.apply(measure, work)
                 atomic_write(path, json.dumps(records, indent=1) + "\n")
@@ -111,26 +112,37 @@ def _options() -> argparse.Namespace:
     return options
 
 
+def _jobs(chosen: Set, quick: bool) -> list[tuple[str, ...]]:
+    """Return the parts that share a model: all of them where it is fitted to all clips."""
+    parts = chosen.parts[: 1 if quick else None]
+    return [parts] if chosen.transductive else [(part,) for part in parts]
+
+
 def measure(
-    name: str, part: str, seed: int, data: Path, preset_name: str | None, overrides: Sequence[str]
+    name: str,
+    parts: Sequence[str],
+    seed: int,
+    data: Path,
+    preset_name: str | None,
+    overrides: Sequence[str],
 ) -> list[Flat]:
-    """Return one flat record per system for one part of a set and one seed."""
+    """Return one flat record per system and part of a set, for one seed."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     chosen = SETS[name]
     preset = load_preset(preset_name or chosen.preset, (*chosen.columns, *overrides))
     folder = data / chosen.folder
-    gallery = _opened(folder, [split for split in chosen.gallery if split != part], preset)
-    queries = _opened(folder, [part], preset)
-    training = gallery
-    if chosen.transductive:
-        training = _opened(folder, chosen.gallery, preset)
+    left = [s for s in chosen.gallery if chosen.transductive or s not in parts]
+    models = _models(preset, _opened(folder, left, preset), seed)
     records = []
-    for system, first, second, cost in _systems(preset, training, gallery, queries, seed):
-        record = {"set": name, "part": part, "seed": seed, "system": system}
-        record |= scores(first, second) | cost
-        record["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-        records.append(record)
+    for part in parts:
+        gallery = _opened(folder, [split for split in chosen.gallery if split != part], preset)
+        queries = _opened(folder, [part], preset)
+        for system, first, second, cost in _systems(preset, models, gallery, queries, seed):
+            record = {"set": name, "part": part, "seed": seed, "system": system}
+            record |= scores(first, second) | cost
+            record["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            records.append(record)
     return records
 
 
@@ -153,28 +165,30 @@ def scores(gallery: Embeddings, queries: Embeddings) -> Flat:
 
 
 Made = tuple[str, Embeddings, Embeddings, dict[str, float]]
+Models = dict[str, tuple[Model, float]]
+"""By system, with the CPU-seconds of the fit."""
+
+
+def _models(preset: Preset, training: Dataset, seed: int) -> Models:
+    control = build_model(preset, training.channels, training.rate_hz, seed)
+    prepare(control, training, seed)
+    before = time.process_time()
+    parts = assemble(preset, training, seed=seed, device=CPU)
+    fit(parts)
+    return {UNTRAINED: (control.eval(), 0.0), TRAINED: (parts.model, _since(before))}
 
 
 def _systems(
-    preset: Preset, training: Dataset, gallery: Dataset, queries: Dataset, seed: int
+    preset: Preset, models: Models, gallery: Dataset, queries: Dataset, seed: int
 ) -> Iterator[Made]:
     for name in preset.modality.baselines:
         before = time.process_time()
         first, second = registry("baselines")[name]()(gallery, queries, seed)
         yield name, first, second, {"fit_s": 0.0, "embed_s": _since(before)}
-    control = build_model(preset, training.channels, training.rate_hz, seed)
-    prepare(control, training, seed)
-    yield _embedded(UNTRAINED, control.eval(), gallery, queries, 0.0)
-    before = time.process_time()
-    parts = assemble(preset, training, seed=seed, device=CPU)
-    fit(parts)
-    yield _embedded(TRAINED, parts.model, gallery, queries, _since(before))
-
-
-def _embedded(system: str, model: Model, gallery: Dataset, queries: Dataset, fit_s: float) -> Made:
-    before = time.process_time()
-    pair = embed(model, gallery), embed(model, queries)
-    return system, *pair, {"fit_s": fit_s, "embed_s": _since(before)}
+    for name, (model, fit_s) in models.items():
+        before = time.process_time()
+        pair = embed(model, gallery), embed(model, queries)
+        yield name, *pair, {"fit_s": fit_s, "embed_s": _since(before)}
 
 
 def _since(before: float) -> float:

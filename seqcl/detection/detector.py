@@ -345,9 +345,19 @@ class Detector:
             )
 
     def _weights(self, scaled: Sequence[Tensor], starts: Sequence[int], rng: Rng) -> Tensor:
-        """Weigh the scores by anomalies put into copies of the slices."""
         if self.weighting == "equal":
             return torch.full((len(self.names),), 1 / len(self.names))
+        weights = balanced_weights(*self.self_test(scaled, starts, rng))
+        return torch.from_numpy(weights).float()
+
+    def self_test(
+        self, scaled: Sequence[Tensor], starts: Sequence[int], rng: Rng
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Return scores (N, K) on copies of the calibration slices, and where they hold anomalies.
+
+        The slices of scaled recordings (T, C) begin at the rows `starts`; the anomalies are put in
+        by us.
+        """
         rows, labels = [], []
         for number, (one, start) in enumerate(zip(scaled, starts, strict=True)):
             first = self._context(start)
@@ -357,8 +367,7 @@ class Detector:
                 logs = self._logs(copy, "centred")[start - first :]
                 rows.append(self._relative(logs, "centred").double().numpy())
                 labels.append(widened(where, self.window // 2)[start - first :])
-        weights = balanced_weights(np.concatenate(rows), np.concatenate(labels))
-        return torch.from_numpy(weights).float()
+        return np.concatenate(rows), np.concatenate(labels)
 
 
 def _starts(series: Sequence[Series], share: float) -> dict[int, int]:
