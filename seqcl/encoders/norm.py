@@ -24,12 +24,15 @@ class StepBatchNorm(nn.BatchNorm1d):
     def forward(self, steps: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalise (B, T, C) per channel; `mask` (B, T) True = real step."""
         if mask is None and self.training and steps[..., 0].numel() == 1:
-            mask = torch.ones_like(steps[..., 0], dtype=torch.bool)  # which torch refuses
-        if mask is None:
-            flat = super().forward(steps.reshape(-1, steps.shape[-1]))
-            return flat.view(steps.shape)
-        if not self.training:
-            return self._scaled(steps, self._running_mean, self._running_var)
+            mask = torch.ones_like(steps[..., 0], dtype=torch.bool)
+        rows = steps.reshape(-1, steps.shape[-1])
+        if mask is None or not self.training:
+            return super().forward(rows).view(steps.shape)
+        if steps.device.type == "cpu":
+            places = mask.flatten().nonzero().squeeze(1)
+            if len(places) > 1:  # torch refuses one
+                real = super().forward(rows.index_select(0, places))
+                return torch.zeros_like(rows).index_copy_(0, places, real).view(steps.shape)
         weight = mask.unsqueeze(2).to(torch.float32)
         count = weight.sum().clamp(min=1)
         real = torch.where(mask.unsqueeze(2), steps.float(), 0.0)
@@ -39,23 +42,12 @@ class StepBatchNorm(nn.BatchNorm1d):
             assert self.num_batches_tracked is not None
             self.num_batches_tracked.add_(1)
             unbiased = var * count / (count - 1).clamp(min=1)
-            self._running_mean.lerp_(mean, self.momentum or 0.1)
-            self._running_var.lerp_(unbiased, self.momentum or 0.1)
-        return self._scaled(steps, mean, var)
-
-    def _scaled(self, steps: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            self.running_mean.lerp_(mean, self.momentum or 0.1)
+            self.running_var.lerp_(unbiased, self.momentum or 0.1)
         gain = self.weight * torch.rsqrt(var + self.eps)
         return torch.addcmul(self.bias, steps - mean, gain).to(steps.dtype)
-
-    @property
-    def _running_mean(self) -> Tensor:
-        assert self.running_mean is not None
-        return self.running_mean
-
-    @property
-    def _running_var(self) -> Tensor:
-        assert self.running_var is not None
-        return self.running_var
 
 
 class StepLayerNorm(nn.LayerNorm):
