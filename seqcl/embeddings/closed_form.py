@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -111,13 +112,19 @@ class ClosedForm(Embedding):
         return False
 
     def _determine(self) -> None:
-        """Bring the leading directions to a mean variance of 1, in terms of features."""
+        """Bring the leading directions to a mean variance of 1, in terms of features.
+
+        Then they are rotated among one another until all dimensions vary about alike: distances
+        and angles stay, and a classifier that standardises each dimension no longer raises the
+        least of them to the weight of the first.
+        """
         sums, basis = self._sums, self._basis
         assert sums is not None
         assert basis is not None
         columns, variance = self.directions(sums, self._sample)
         kept = max(1, min(self.dim, len(variance), sums.records - 1))
         columns = columns.flip(1)[:, :kept] / variance[-kept:].mean().sqrt()
+        columns = columns @ _hartley(kept, columns)
         self.mean = self.mean + basis @ sums.mean.to(basis.dtype)
         self.weight = basis @ columns.to(basis.dtype)
         self.out_dim = kept
@@ -132,3 +139,10 @@ class ClosedForm(Embedding):
             self.weight = self.weight.new_zeros(weight.shape)
             self.out_dim = weight.shape[1] or self.in_dim
         super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def _hartley(size: int, like: Tensor) -> Tensor:
+    """Return the orthogonal matrix of the discrete Hartley transform, whose entries are alike."""
+    place = torch.arange(size, dtype=like.dtype, device=like.device)
+    angle = torch.outer(place, place) * (2 * math.pi / size)
+    return (angle.cos() + angle.sin()) / math.sqrt(size)

@@ -55,16 +55,16 @@ def test_it_solves_the_generalised_eigenproblem(ridge):
     values, vectors = eigh(between, within + r * np.eye(DIM))
     x = pooled.double().numpy() - mean
     # eigh gives V^T (S_w + r I) V = 1; ours has a mean variance of 1 along its axes.
-    expected = x @ vectors[:, ::-1] / np.sqrt(values.mean())
+    expected = x @ vectors / np.sqrt(values.mean())
     ours = embedding(pooled).numpy()
-    assert_allclose(np.abs(ours), np.abs(expected), rtol=2e-3, atol=2e-3)
+    assert_allclose(ours @ ours.T, expected @ expected.T, rtol=2e-3, atol=1e-2)
 
 
 def test_a_ridge_without_end_only_turns_the_features():
     pooled, record = views()
     ours = fitted(Spectral(DIM, ridge=1e6, neighbours=0), pooled, record)(pooled)
     turned = fitted(Whitening(DIM, power=0), pooled, record)(pooled)
-    torch.testing.assert_close(ours.abs(), turned.abs(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(ours @ ours.T, turned @ turned.T, rtol=1e-3, atol=1e-2)
 
 
 def test_what_views_change_counts_less_than_what_they_leave():
@@ -73,12 +73,15 @@ def test_what_views_change_counts_less_than_what_they_leave():
     assert weight[:6].norm() < 0.1 * weight[6:].norm()
 
 
-def test_the_mean_variance_of_the_kept_axes_is_one_and_falls():
+@pytest.mark.parametrize("dim", [2, 4, 7, 12])
+def test_the_mean_variance_of_the_kept_axes_is_one_and_all_vary_about_alike(dim):
     pooled, record = views()
-    means = fitted(Spectral(DIM, dim=4), pooled, record)(pooled).view(VIEWS, RECORDS, 4).mean(0)
+    embedding = fitted(Spectral(DIM, dim=dim, ridge=0.01), pooled, record)
+    means = embedding(pooled).view(VIEWS, RECORDS, dim).mean(0)
     variance = means.var(0, correction=0)
     assert variance.mean().item() == pytest.approx(1.0, rel=1e-4)
-    assert (variance.diff() < 0).all()
+    along = torch.linalg.eigvalsh(means.T.cov(correction=0))
+    assert variance.max() / variance.min() < (along.max() / along.min()).sqrt()
 
 
 def test_few_records_keep_as_many_axes_as_they_span():
