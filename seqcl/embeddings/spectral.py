@@ -20,11 +20,11 @@ __all__ = ["Spectral"]
 
 
 class Spectral(ClosedForm):
-    """Whiten by the covariance within the views of a record, then turn to principal axes.
+    """Whiten by the covariance within the views of a record, then keep the principal axes.
 
     With S_b the covariance of the records and S_w that of the views around their record, the map
-    is ``y = V^T (S_w + r I)^(-1/2) (x - mean)``, V the leading eigenvectors of the whitened S_b:
-    the generalised eigenproblem ``S_b v = l (S_w + r I) v``. No gradient and no labels. For linear
+    is ``y = V^T (S_w + r I)^(-1/2) (x - mean)``, V the leading eigenvectors of the whitened S_b,
+    rotated: the generalised eigenproblem ``S_b v = l (S_w + r I) v``. No gradient and no labels. For linear
     maps on fixed features it is the optimum of the spectral contrastive loss (HaoChen et al. 2021,
     arXiv 2106.04156) and, with a ridge, of VICReg (Balestriero and LeCun 2022, arXiv 2205.11508).
 
