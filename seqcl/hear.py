@@ -65,8 +65,9 @@ class HearModel(nn.Module):
             raise UsageError(f"timestamps: {name} has no features of single steps; use the scene")
         rows = []
         for batch in self._batches(audio):
-            frames = self.model.frontend(batch).values.shape[-1]
-            period_s = round(audio.shape[1] / frames) / self.sample_rate
+            seen = self.model.frontend(batch)
+            share = seen.values.shape[-1] / audio.shape[1]  # where no rate is told: 1 for samples
+            period_s = 1 / (seen.rate_hz or self.sample_rate * share)
             every = max(1, int(_SPACING_S / period_s))
             found = self.model.step_windows(batch, max(1, round(_CONTEXT_S / period_s)))
             rows += [row[::every] for row in found]

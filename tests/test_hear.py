@@ -78,6 +78,16 @@ def test_timestamps_are_milliseconds_at_most_fifty_apart(model: HearModel) -> No
     assert torch.equal(times[0], times[1])
 
 
+@pytest.mark.parametrize("samples", [16_000, 16_001, 16_159, 250])
+def test_timestamps_keep_their_hop_where_the_sound_ends_within_one(
+    model: HearModel, monkeypatch: pytest.MonkeyPatch, samples: int
+) -> None:
+    monkeypatch.setattr(model.model.frontend, "hop", 500)
+    _, times = get_timestamp_embeddings(sounds(1, samples), model)
+    expected = 31.25 * torch.arange(-(-samples // 500))  # 500 of 16,000 samples a second
+    torch.testing.assert_close(times[0], expected)
+
+
 def test_timestamp_embeddings_follow_what_is_heard_there(model: HearModel) -> None:
     first, second = sounds(1, 3 * RATE_HZ), sounds(1, 3 * RATE_HZ, seed=1)
     mixed = torch.cat((first[:, : 2 * RATE_HZ], 5 * second[:, 2 * RATE_HZ :]), dim=1)

@@ -15,14 +15,14 @@ from seqcl.cli.progress import note, print_table
 @options.index_folder
 @click.option(
     "--threshold",
-    type=click.FloatRange(-1, 1),
+    type=options.FiniteRange(-1, 1),
     default=0.98,
     show_default=True,
     help="Lowest cosine of two entries that match.",
 )
 @click.option(
     "--share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=options.FiniteRange(0, 1, min_open=True),
     default=0.5,
     show_default=True,
     help="Part of the shorter recording's entries that must match the other's.",
@@ -33,17 +33,29 @@ def command(index: Path, threshold: float, share: float, as_json: bool) -> None:
     from seqcl.run.indexing import ClipIndex
 
     opened = ClipIndex.open(index)
-    known = opened.entries.recordings
-    found = opened.duplicates(threshold, share)
-    groups = [(group.score, [known[row].name for row in group.recordings]) for group in found]
+    known, files = opened.entries.recordings, opened.entries.files
+    groups = opened.duplicates(threshold, share)
+    members = [
+        [(known[row].name, files[known[row].file].path) for row in group.recordings]
+        for group in groups
+    ]
     if as_json:
-        plain = [{"score": round(score, 6), "recordings": names} for score, names in groups]
+        plain = [
+            {
+                "score": round(group.score, 6),
+                "recordings": [name for name, _ in names],
+                "files": [file for _, file in names],
+            }
+            for group, names in zip(groups, members, strict=True)
+        ]
         click.echo(json.dumps(plain, indent=2))
     elif groups:
+        here = f"{Path.cwd()}/"
         rows = [
-            ("" if place else f"{number}", name, "" if place else f"{score:.4f}")
-            for number, (score, names) in enumerate(groups, 1)
-            for place, name in enumerate(names)
-        ]
-        print_table(("group", "recording", "lowest score"), rows)
+            ("" if place else f"{number}", name, "" if place else f"{group.score:.4f}",
+             file.removeprefix(here))
+            for number, (group, names) in enumerate(zip(groups, members, strict=True), 1)
+            for place, (name, file) in enumerate(names)
+        ]  # fmt: skip
+        print_table(("group", "recording", "lowest score", "file"), rows)
     note(f"{len(groups):,} groups among {len(known):,} recordings")

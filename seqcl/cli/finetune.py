@@ -46,7 +46,7 @@ from seqcl.cli.progress import console_sink, print_finetuned
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option(
     "--max-minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.FiniteRange(min=0, min_open=True),
     help="Stop after this many minutes.",
 )
 @options.heavy

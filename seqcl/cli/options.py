@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 __all__ = [
+    "FiniteRange",
     "data",
     "data_overrides",
     "device",
@@ -22,6 +24,19 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers without NaN, which every range holds for click, and infinity."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number; usage errors are click's."""
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return found
 
 
 def heavy(command: F) -> F:
@@ -107,13 +122,13 @@ def excerpt(command: F) -> F:
             "--for",
             "length",
             metavar="S",
-            type=click.FloatRange(min=0, min_open=True),
+            type=FiniteRange(min=0, min_open=True),
             help="Length of the part: seconds, or steps. [default: to the end]",
         ),
         click.option(
             "--at",
             metavar="S",
-            type=click.FloatRange(min=0),
+            type=FiniteRange(min=0),
             help="Look for a part of each query only, from here on: seconds, or steps where the "
             "file tells no rate.",
         ),

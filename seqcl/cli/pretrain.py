@@ -44,7 +44,7 @@ from seqcl.cli.progress import console_sink, print_dry_run, print_result
 )
 @click.option(
     "--max-minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.FiniteRange(min=0, min_open=True),
     help="Stop after this many minutes.",
 )
 @click.option(

@@ -27,13 +27,15 @@ __all__ = [
 _STILL = 1e-3
 """Relative change of the weights below which nothing was learnt."""
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+out = Console(
+    highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120
+)
 
 
 def note(text: str) -> None:
     """Print one line to stderr."""
-    err.print(text, markup=False)
+    err.print(text)
 
 
 def note_skipped(skipped: Sequence[Any]) -> int:
@@ -48,7 +50,7 @@ def note_skipped(skipped: Sequence[Any]) -> int:
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines to stdout, as they are."""
     for line in lines:
-        out.print(line, markup=False)
+        out.print(line)
 
 
 class ConsoleSink:
@@ -81,7 +83,7 @@ class ConsoleSink:
     def on_note(self, text: str) -> None:
         """Show a remark or a warning."""
         if self._progress is not None:
-            self._progress.console.print(f"note: {text}", markup=False)
+            self._progress.console.print(f"note: {text}")
         else:
             note(f"note: {text}")
 
@@ -150,7 +152,7 @@ def print_finetuned(result: Any) -> None:
 
 def print_dry_run(dry: Any) -> None:
     """Print what a run would do."""
-    out.print(dry.preset, markup=False)
+    out.print(dry.preset)
     channels = ", ".join(dry.channels[:12]) + (" …" if len(dry.channels) > 12 else "")
     facts = [("records", f"{dry.records:,}"), ("longest", dry.longest),
              ("channels", f"{len(dry.channels)}: {channels}")]  # fmt: skip
@@ -158,6 +160,6 @@ def print_dry_run(dry: Any) -> None:
         facts += dry.estimate.facts()
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
-        out.print(f"{name:{width}}  {value}", markup=False)
+        out.print(f"{name:{width}}  {value}")
     for text in dry.notes:
         note(f"note: {text}")

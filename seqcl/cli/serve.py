@@ -26,7 +26,7 @@ from seqcl.cli.progress import note
 )
 @click.option(
     "--max-upload",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.FiniteRange(min=0, min_open=True, max=1 << 20),
     default=32,
     show_default=True,
     help="Largest query, MB.",

@@ -24,9 +24,10 @@ class Spectral(ClosedForm):
 
     With S_b the covariance of the records and S_w that of the views around their record, the map
     is ``y = V^T (S_w + r I)^(-1/2) (x - mean)``, V the leading eigenvectors of the whitened S_b,
-    rotated: the generalised eigenproblem ``S_b v = l (S_w + r I) v``. No gradient and no labels. For linear
-    maps on fixed features it is the optimum of the spectral contrastive loss (HaoChen et al. 2021,
-    arXiv 2106.04156) and, with a ridge, of VICReg (Balestriero and LeCun 2022, arXiv 2205.11508).
+    rotated: the generalised eigenproblem ``S_b v = l (S_w + r I) v``. No gradient and no labels.
+    For linear maps on fixed features it is the optimum of the spectral contrastive loss (HaoChen
+    et al. 2021, arXiv 2106.04156) and, with a ridge, of VICReg (Balestriero and LeCun 2022, arXiv
+    2205.11508).
 
     A second whitening ignores what tells nearest neighbours apart: records of a sample of 512 that
     are mutually among their `neighbours` nearest count as views of one another, as neighbours do

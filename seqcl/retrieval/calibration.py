@@ -5,7 +5,8 @@ from the same source, a group or, without one, a recording. Each query is asked 
 all entries but those that share steps with it, and once with its whole source left out, as a
 stranger would be. So the probability is that for a query which half the time has a source in the
 index, and which is as clean as the index. Nothing is known where no source has two entries that
-share no steps.
+share no steps, nor above the highest score that was counted: there lie queries that share steps
+with an entry, as those cut from an indexed recording do, and copies.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ _QUERIES, _HITS, _FEWEST, _SEED = 200, 10, 20, 1
 def calibrate(ranker: Ranker) -> dict[str, Any] | None:
     """Return the curve from score to probability; None where the index cannot tell.
 
-    ``scores`` and ``probabilities`` are its knots, ``queries`` and ``hits`` what it rests on, and
-    ``error`` the expected calibration error on sources that a curve of the others did not see.
+    ``scores`` and ``probabilities`` are its knots, ``highest`` the highest score that was counted,
+    ``queries`` and ``hits`` what it rests on, and ``error`` the expected calibration error on
+    sources that a curve of the others did not see.
     """
     entries = ranker.entries
     queries = _queries(entries)
@@ -53,6 +55,7 @@ def calibrate(ranker: Ranker) -> dict[str, Any] | None:
     return {
         "scores": knots.round(6).tolist(),
         "probabilities": values.round(6).tolist(),
+        "highest": round(float(x.max()), 6),
         "queries": len(queries),
         "hits": len(x),
         "error": round(_crossed_error(x, y, np.array(source)), 4),
@@ -60,8 +63,11 @@ def calibrate(ranker: Ranker) -> dict[str, Any] | None:
 
 
 def probability(curve: Mapping[str, Any] | None, score: float) -> float | None:
-    """Return the probability that a hit of this score is of the query's source."""
-    if curve is None:
+    """Return the probability that a hit of this score is of the query's source.
+
+    None where nothing was counted: without a curve, and above the highest score that it knows.
+    """
+    if curve is None or score > curve.get("highest", curve["scores"][-1]):
         return None
     return round(float(np.interp(score, curve["scores"], curve["probabilities"])), 4)
 

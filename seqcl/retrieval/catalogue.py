@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcl.errors import ArtefactError
-from seqcl.retrieval.census import FileRows
+from seqcl.retrieval.census import FileRows, utf8
 from seqcl.retrieval.shards import Shard
 
 __all__ = ["Catalogue", "FileStamp", "IndexedFile", "Part"]
@@ -202,8 +202,8 @@ class Catalogue:
                 (
                     number,
                     place,
-                    _utf8(fact.name),
-                    fact.group and _utf8(fact.group),
+                    utf8(fact.name),
+                    fact.group and utf8(fact.group),
                     fact.steps,
                     fact.rate_hz,
                 )
@@ -258,8 +258,3 @@ class Catalogue:
                 f"{self.path}: cannot be used ({error}); restore it, or index again into a new "
                 "--out"
             ) from None
-
-
-def _utf8(text: str) -> str:
-    """Replace what a file name that is not UTF-8 brought in."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

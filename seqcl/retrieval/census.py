@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from seqcl.batch import Label
 from seqcl.data.dataset import Dataset
 from seqcl.errors import UsageError
 
-__all__ = ["FileRows", "RecordingFacts", "Stretch", "census"]
+__all__ = ["FileRows", "RecordingFacts", "Stretch", "census", "inner_name", "utf8"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -120,6 +121,17 @@ def census(dataset: Dataset) -> list[FileRows]:
             )
         )  # fmt: skip
     return found
+
+
+def inner_name(path: str, name: str) -> str:
+    """Return what a recording of a file is called, without the folders that a dataset put first."""
+    file = utf8(os.path.basename(path))
+    return file + utf8(name).rpartition(file)[2]
+
+
+def utf8(text: str) -> str:
+    """Replace what a file name that is not UTF-8 brought in."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _json(label: Label | None) -> str | None:

@@ -43,18 +43,17 @@ def find_changes(
     A file whose content is that of one that has gone has moved, and is not embedded again.
     """
     paths = {file.path for file in found}
-    gone = {
-        file.stamp.sha256: file
-        for path, file in known.items()
-        if path not in paths and file.done == file.windows and not os.path.exists(path)
-    }
+    gone: dict[str, list[IndexedFile]] = {}  # by content, of which there may be copies
+    for path, one in known.items():
+        if path not in paths and one.done == one.windows and not os.path.exists(path):
+            gone.setdefault(one.stamp.sha256, []).append(one)
     pending, moved, restamped, redescribed = [], [], [], []
     counts = dict.fromkeys(("added", "changed", "resumed", "unchanged"), 0)
     for file in found:
         old = known.get(file.path)
         stamp = _stamp(Path(file.path), None if rehash or old is None else old.stamp)
-        if old is None and stamp.sha256 in gone:
-            old = gone.pop(stamp.sha256)
+        if old is None and gone.get(stamp.sha256):
+            old = gone[stamp.sha256].pop(0)
             moved.append((old, file.path))
         if old is None or not _is_same(old, stamp, file):
             counts["added" if old is None else "changed"] += 1

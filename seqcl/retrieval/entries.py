@@ -7,11 +7,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from seqcl.batch import Label
+from seqcl.errors import MissingInputError
+from seqcl.files import sha256
 from seqcl.retrieval.catalogue import Catalogue
 
 __all__ = ["Entries", "KnownFile", "KnownRecording"]
@@ -27,6 +30,23 @@ class KnownFile:
     id: int
     path: str
     sha256: str
+    size: int
+    mtime_ns: int
+
+    def check(self) -> None:
+        """Raise MissingInputError where the file is not what was indexed."""
+        path = Path(self.path)
+        try:
+            if path.resolve() == path and path.is_file():
+                found = path.stat()
+                same = (found.st_size, found.st_mtime_ns) == (self.size, self.mtime_ns)
+                if same or (found.st_size == self.size and sha256(path) == self.sha256):
+                    return
+        except OSError:
+            pass
+        raise MissingInputError(
+            f"{path}: is gone or is no longer what was indexed; repeat 'seqcl index'"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +84,10 @@ class Entries:
     def load(cls, catalogue: Catalogue, window: int | None, hop: int | None) -> Entries:
         """Read the catalogue."""
         files = [
-            KnownFile(row[0], os.fsdecode(row[1]), row[2])
-            for row in catalogue.rows("SELECT id, path, sha256 FROM files ORDER BY id")
+            KnownFile(row[0], os.fsdecode(row[1]), *row[2:])
+            for row in catalogue.rows(
+                "SELECT id, path, sha256, size, mtime_ns FROM files ORDER BY id"
+            )
         ]
         place = {file.id: number for number, file in enumerate(files)}
         recordings = [

@@ -17,10 +17,10 @@ class Place:
 
     file: str
     recording: str
-    start: float
-    """Steps."""
+    start: float | None
+    """Steps; None where a query is identified by whole recordings, which tell no place."""
     start_s: float | None
-    """Seconds; None where the rate is not known."""
+    """Seconds; None where the rate is not known either."""
     length_s: float | None
     label: Label | None
     group: str | None

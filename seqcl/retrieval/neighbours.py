@@ -69,16 +69,7 @@ class Neighbours:
         """Make an empty one for about `total` entries, trained on `sample` (n, E)."""
         faiss = need_faiss()
         dim, metric = sample.shape[1], faiss.METRIC_INNER_PRODUCT
-        if quantise == "stored" and total > FLAT_LIMIT:
-            raise UsageError(
-                f"--quantise stored: searches every entry, {FLAT_LIMIT:,} at most, and there are "
-                f"{total:,}; use sq8, pq or none"
-            )
-        if quantise == "pq" and len(sample) < _FEWEST_PQ:
-            raise UsageError(
-                f"--quantise pq: learns from at least {_FEWEST_PQ} entries and there are "
-                f"{len(sample)}; use sq8 or none"
-            )
+        check_quantise(quantise, total)
         bits, coarse = faiss.ScalarQuantizer.QT_8bit, faiss.IndexFlatIP(dim)
         lists = list_count(total) if total > FLAT_LIMIT else int(quantise == "pq")
         if quantise == "pq":  # one list where few: faiss cannot leave entries out of a flat one
@@ -188,6 +179,20 @@ class Neighbours:
                 f"{path}: faiss cannot read it ({str(error).splitlines()[-1]}); delete it and "
                 "repeat 'seqcl index', which makes it again from the stored vectors"
             ) from None
+
+
+def check_quantise(quantise: Quantise, total: int) -> None:
+    """Raise UsageError where so many entries are too many or too few for it."""
+    if quantise == "stored" and total > FLAT_LIMIT:
+        raise UsageError(
+            f"--quantise stored: searches every entry, {FLAT_LIMIT:,} at most, and there are "
+            f"{total:,}; use sq8, pq or none"
+        )
+    if quantise == "pq" and total < _FEWEST_PQ:
+        raise UsageError(
+            f"--quantise pq: learns from at least {_FEWEST_PQ} entries and there are {total}; "
+            "use sq8 or none"
+        )
 
 
 def candidates_of(k: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,11 @@ _MOST_WINDOWS = 256
 class Embedder(Protocol):
     """The run that an index was made with, as far as queries need it."""
 
-    def open(self, source: str) -> Dataset:
-        """Open whole recordings of any length, their channels matched to the run's."""
+    def open(self, source: str, most_steps: int | None = None) -> Dataset:
+        """Open whole recordings, their channels matched to the run's.
+
+        Raises DataError for one of more than `most_steps`, before it is decoded.
+        """
         ...
 
     def from_arrays(self, arrays: Sequence[npt.NDArray[np.floating]]) -> Dataset:
@@ -207,13 +211,16 @@ def _span(dataset: Dataset, place: int, excerpt: Excerpt | None) -> tuple[int, i
     if dataset.size is not None:
         raise UsageError(f"{known.ids[place]}: an image has no excerpt; leave out --at and --for")
     unit = rate or 1.0
-    first = round(excerpt.at * unit)
-    stop = steps if excerpt.length is None else first + round(excerpt.length * unit)
+    end = steps / unit if excerpt.length is None else excerpt.at + excerpt.length
+    first = stop = 0
+    if math.isfinite(excerpt.at * unit) and math.isfinite(end * unit):
+        first = round(excerpt.at * unit)
+        stop = steps if excerpt.length is None else first + round(excerpt.length * unit)
     if not 0 <= first < stop <= steps:
-        name = "s" if rate else "steps"
+        asked = f"{excerpt.at:.10g} to {'its end' if excerpt.length is None else f'{end:.10g}'}"
         raise UsageError(
-            f"{known.ids[place]}: has {steps / unit:g} {name}, asked for {first / unit:g} to "
-            f"{stop / unit:g}; choose --at and --for inside it"
+            f"{known.ids[place]}: has {steps / unit:.10g} {'s' if rate else 'steps'}, asked for "
+            f"{asked}; choose --at and --for inside it"
         )
     return first, stop
 
@@ -223,6 +230,6 @@ def _check_length(name: str, steps: int, rate_hz: float | None, settings: IndexS
     if window is not None and steps < window:
         unit, text = (rate_hz, "s") if rate_hz else (1.0, "steps")
         raise DataError(
-            f"{name}: has {steps / unit:g} {text} and an entry of the index has {window / unit:g}; "
-            "give a longer query"
+            f"{name}: has {steps / unit:.10g} {text} and an entry of the index has "
+            f"{window / unit:.10g}; give a longer query"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcl.batch import Record
-from seqcl.errors import UsageError, did_you_mean
+from seqcl.errors import MissingInputError, UsageError, did_you_mean
 from seqcl.metrics.projection import embedding_map
 from seqcl.retrieval.alignment import align
 from seqcl.retrieval.building import make_neighbours
 from seqcl.retrieval.calibration import probability
 from seqcl.retrieval.catalogue import Catalogue
+from seqcl.retrieval.census import inner_name
 from seqcl.retrieval.duplicates import DuplicateGroup, find_duplicates
 from seqcl.retrieval.entries import Entries
 from seqcl.retrieval.folder import CATALOGUE, NEIGHBOURS, VECTORS, Manifest
@@ -122,10 +124,14 @@ class Searcher:
         Raises MissingInputError or DataError where the file is no longer what it was.
         """
         known = self.entries.recordings[recording]
-        dataset = self.embedder.open(self.entries.files[known.file].path)
-        place = min(known.place, len(dataset.recordings.lengths) - 1)
-        stop = min(stop, int(dataset.recordings.lengths[place]))
-        return dataset.excerpt(place, min(start, stop - 1), stop)
+        file = self.entries.files[known.file]
+        file.check()
+        dataset = self.embedder.open(file.path)
+        wanted, found = inner_name(file.path, known.name), dataset.recordings
+        for row, name in enumerate(found.ids):
+            if inner_name(file.path, name) == wanted and int(found.lengths[row]) == known.steps:
+                return dataset.excerpt(row, start, stop)
+        raise MissingInputError(f"{file.path}: {known.name} is not in it any more")
 
     @cached_property
     def map(self) -> tuple[Ints, npt.NDArray[np.float64]]:
@@ -176,6 +182,8 @@ class Searcher:
             best = found.best[0]
             nearest = self._entry_at(best.recording, best.start)
             place, speed = self.place_of(nearest, max(0.0, best.start)), round(best.speed, 4)
+            if self.manifest.settings.window is None:  # where in a whole recording is not known
+                place = replace(place, start=None, start_s=None)
         known = None if learnt is None or sure is None else sure >= learnt["threshold"]
         rounded = None if sure is None else round(sure, 4)
         return Identification(

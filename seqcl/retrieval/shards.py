@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.errors import ArtefactError
+from seqcl.errors import DataError
 from seqcl.files import atomic_write, check_sha256, sha256
 
 __all__ = ["Precision", "Shard", "Shards", "unit_vectors", "write_shard"]
@@ -93,15 +93,15 @@ def write_shard(folder: Path, first: int, vectors: Floats, precision: Precision)
 def unit_vectors(values: Floats, names: Sequence[str]) -> Floats:
     """Return rows (n, E) of length 1, the same bits for a row in any company; 0 stays 0.
 
-    Raises ArtefactError naming the first record whose embedding is not finite.
+    Raises DataError naming the first record whose embedding is not finite.
     """
     wide = values.astype(np.float64)
     lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
     bad = np.flatnonzero(~np.isfinite(lengths))
     if len(bad):
-        raise ArtefactError(
-            f"{names[int(bad[0])]}: its embedding is not finite; the run is of no use for these "
-            "data, pretrain again"
+        raise DataError(
+            f"{names[int(bad[0])]}: its embedding is not finite; leave it out, or where it is "
+            "not alone in this, pretrain again"
         )
     unit: Floats = (wide / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
     return unit

@@ -14,6 +14,7 @@ import torch
 from seqcl.data.collate import collate_rows
 from seqcl.data.dataset import Dataset, dataset_from_arrays
 from seqcl.retrieval.alignment import Cut
+from seqcl.retrieval.census import inner_name
 from seqcl.retrieval.queries import Embedder, windows_at
 from seqcl.retrieval.ranking import Ranker
 from seqcl.retrieval.recognition import Sample
@@ -31,7 +32,7 @@ __all__ = ["RunEmbedder", "fingerprint"]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-_WHOLE = ("data.window=null", "data.hop=null", f"data.max_steps={1 << 40}")
+_WHOLE, _ANY_LENGTH = ("data.window=null", "data.hop=null"), 1 << 40
 _SAMPLES, _LENGTHS, _SEED = 96, (1, 2, 3, 5), 17
 """Changed queries, their lengths in windows, and the stream that they are drawn from."""
 
@@ -46,9 +47,10 @@ class RunEmbedder(Embedder):
     batch_size: int = 256
     cpu_threads: int | None = None
 
-    def open(self, source: str) -> Dataset:
-        """Open whole recordings of any length, their channels matched to the run's."""
-        return open_for(self.run, [source], (*self.overrides, *_WHOLE))
+    def open(self, source: str, most_steps: int | None = None) -> Dataset:
+        """Open whole recordings of so many steps, their channels matched to the run's."""
+        limit = f"data.max_steps={most_steps or _ANY_LENGTH}"
+        return open_for(self.run, [source], (*self.overrides, *_WHOLE, limit))
 
     def from_arrays(self, arrays: Sequence[npt.NDArray[np.floating]]) -> Dataset:
         """Return a dataset of arrays (C, T_i), or of images (C, H, W) of one size."""
@@ -76,9 +78,16 @@ class RunEmbedder(Embedder):
         window, hop = entries.window, query_hop(entries.window, entries.hop)
         if window is None or hop is None or dataset.size is not None:
             return []
-        places = {recording.name: place for place, recording in enumerate(entries.recordings)}
+        paths = [entries.files[recording.file].path for recording in entries.recordings]
+        places = {
+            (path, inner_name(path, recording.name)): place
+            for place, (path, recording) in enumerate(zip(paths, entries.recordings, strict=True))
+        }
         known = dataset.recordings
-        shared = [row for row in range(len(known.lengths)) if known.ids[row] in places]
+        files = [str(file.path.resolve()) for file in known.files]
+        own = [files[file] for file in known.file.tolist()]
+        names = [(path, inner_name(path, name)) for path, name in zip(own, known.ids, strict=True)]
+        shared = [row for row, name in enumerate(names) if name in places]
         samples = []
         for number in range(_SAMPLES if shared else 0):
             row = shared[int(draw.integers(len(shared)))]
@@ -95,7 +104,7 @@ class RunEmbedder(Embedder):
                 if windows:
                     vectors = self._changed(self.from_arrays(windows), number)
                     found.append(Cut(unit_vectors(vectors, [name] * len(starts)), starts, speed))
-            samples.append(Sample(places[name], first, tuple(found)))
+            samples.append(Sample(places[names[row]], first, tuple(found)))
         return samples
 
     @torch.no_grad()

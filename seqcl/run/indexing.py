@@ -19,7 +19,7 @@ from seqcl.retrieval.catalogue import Catalogue
 from seqcl.retrieval.census import census
 from seqcl.retrieval.changes import Changes, find_changes, note_changes
 from seqcl.retrieval.folder import CATALOGUE, VECTORS, IndexSettings, Manifest
-from seqcl.retrieval.neighbours import Quantise, need_faiss
+from seqcl.retrieval.neighbours import Quantise, check_quantise, need_faiss
 from seqcl.retrieval.qdrant import QdrantNeighbours, collection_name, connect, upload
 from seqcl.retrieval.ranking import Ranker
 from seqcl.retrieval.recognition import learn_recognition
@@ -206,13 +206,16 @@ def _update(
         manifest.check(out / CATALOGUE)
     sweep(out)
     (out / VECTORS).mkdir(exist_ok=True)
-    _copy_run(embedder.run, out / _RUN)
-    replace(manifest, is_complete=False).write(out)
     catalogue = Catalogue(out / CATALOGUE, writable=True)
     try:
         catalogue.check()
+        found = census(dataset)
+        changes = find_changes(catalogue.files(), found, rehash=rehash)
+        kept = 0 if prune else sum(file.done for file in changes.removed)
+        check_quantise(manifest.settings.quantise, sum(map(len, found)) + kept)
+        _copy_run(embedder.run, out / _RUN)
+        replace(manifest, is_complete=False).write(out)
         sweep_vectors(out, catalogue)
-        changes = find_changes(catalogue.files(), census(dataset), rehash=rehash)
         hop = manifest.settings.hop
         note_changes(catalogue, changes, hop, prune=prune)
         add_pieces(out, catalogue, dataset, changes, manifest, embedder.embed, on_piece)

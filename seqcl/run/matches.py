@@ -26,10 +26,10 @@ def csv_rows(results: Sequence[SearchResult]) -> Iterator[tuple[object, ...]]:
             place = match.place
             yield (
                 _text(result.query), result.first + match.query_start, match.rank,
-                _text(place.file), _text(place.recording), f"{place.start:g}",
-                _number(place.start_s), _number(place.length_s),
+                _text(place.file), _text(place.recording), _whole(place.start),
+                _known(place.start_s), _known(place.length_s),
                 "" if place.label is None else _text(str(place.label)), _text(place.group or ""),
-                match.score, _number(match.probability), _number(match.margin),
+                match.score, _known(match.probability), _known(match.margin),
             )  # fmt: skip
 
 
@@ -60,11 +60,17 @@ def identified_row(found: Identification) -> tuple[str, ...]:
 
 
 def _start(place: Place) -> str:
-    return f"{place.start:g}" if place.start_s is None else f"{place.start_s:.2f} s"
+    if place.start is None:
+        return "–"
+    return f"{place.start:.0f}" if place.start_s is None else f"{place.start_s:.2f} s"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"
+def _whole(value: float | None) -> object:
+    return int(value) if value is not None and value.is_integer() else _known(value)
+
+
+def _known(value: float | None) -> object:
+    return "" if value is None else value
 
 
 def _text(text: str) -> str:

@@ -17,9 +17,11 @@ import pytest
 from command_line import SMALL, Seqcl, run_command
 
 import seqcl as library
+from seqcl.cli.progress import print_table
 from seqcl.errors import UsageError
 from seqcl.retrieval import as_json
-from seqcl.run.indexing import index_sources
+from seqcl.run.embedding import open_for
+from seqcl.run.indexing import ClipIndex, index_sources
 
 WINDOW = ("--set", "data.window=32", "--set", "data.hop=8")
 
@@ -65,7 +67,8 @@ def test_a_query_that_is_in_the_index_is_found_first(work: Path, seqcl: Seqcl) -
     assert (best["recording"], best["label"], best["group"]) == ("3.csv", "b", "g1")
     assert best["score"] == pytest.approx(1, abs=1e-6)
     assert best["margin"] == pytest.approx(best["score"] - found["matches"][1]["score"], abs=2e-6)
-    assert 0 < best["probability"] < 1
+    assert best["probability"] is None  # above all that was counted
+    assert all(0 < match["probability"] < 1 for match in found["matches"][1:])
     assert len({match["recording"] for match in found["matches"]}) == 4
     (found,) = json.loads(
         seqcl("search", "index", "query.csv", "--exclude-self", "--label", "b", "--json").stdout
@@ -157,7 +160,11 @@ def test_copies_are_grouped(work: Path, seqcl: Seqcl) -> None:
     done = seqcl("index", "run", "--data", "clips", "--out", "index")
     assert "1 added, 10 unchanged" in done.stderr
     groups = json.loads(seqcl("dedupe", "index", "--threshold", "0.9999", "--json").stdout)
-    assert ["2.csv", "=copy.csv"] in [group["recordings"] for group in groups]
+    (group,) = [group for group in groups if "2.csv" in group["recordings"]]
+    assert group["recordings"] == ["2.csv", "=copy.csv"]
+    assert group["files"] == [str(work / "clips" / name) for name in group["recordings"]]
+    table = seqcl("dedupe", "index", "--threshold", "0.9999").stdout
+    assert " clips/=copy.csv" in table
     rows = list(csv.DictReader(io.StringIO(
         seqcl("search", "index", "clips/2.csv", "-k", "2", "--csv").stdout
     )))  # fmt: skip
@@ -173,6 +180,32 @@ def test_an_index_is_quantised_anew_and_its_settings_are_kept(work: Path, seqcl:
     index = library.ClipIndex.open(work / "small")
     assert (index.manifest.settings.window, index.manifest.settings.hop) == (64, 8)
     assert index.search(work / "clips" / "1.csv", 1)[0].matches[0].place.recording == "1.csv"
+
+
+def test_a_structure_that_is_refused_leaves_the_index_as_it_was(work: Path, seqcl: Seqcl) -> None:
+    (work / "few").mkdir()
+    write_clip(work / "few" / "0.csv", 0)
+    seqcl("index", "run", "--data", "few", "--out", "small")
+    refused = seqcl("index", "run", "--data", "few", "--out", "small", "--quantise", "pq", code=2)
+    assert "learns from at least 256 entries and there are 22" in refused.stderr
+    assert seqcl("search", "small", "clips/1.csv").returncode == 0
+    assert seqcl("index", "run", "--data", "few", "--out", "small").returncode == 0
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(work: Path) -> None:
+    run = library.load(work / "run")
+    for place, name in enumerate(("left", "right")):
+        (work / name).mkdir()
+        for number in range(4):
+            write_clip(work / name / f"{number}.csv", 20 + 10 * place + number)
+        index_sources(run, [str(work / name)], work / "both")
+    index = ClipIndex.open(work / "both")
+    dataset = open_for(run, [str(work / "left")], index.embedder.overrides)
+    samples = index.embedder.changed(index.ranker, dataset)
+    entries = index.entries
+    files = [entries.files[entries.recordings[one.recording].file].path for one in samples]
+    assert len(files) > 10
+    assert {Path(file).parent for file in files} == {(work / "left").resolve()}
 
 
 def test_a_folder_of_queries_and_a_table_for_people(work: Path, seqcl: Seqcl) -> None:
@@ -229,8 +262,46 @@ def test_queries_that_cannot_be_used(work: Path, seqcl: Seqcl) -> None:
     assert "has 20 steps and an entry of the index has 32; give a longer query" in done.stderr
     done = seqcl("search", "index", "clips/1.csv", "--at", "190", "--for", "20", code=2)
     assert "has 200 steps, asked for 190 to 210" in done.stderr
+    done = seqcl("search", "index", "clips/1.csv", "--at", "1000", code=2)
+    assert "has 200 steps, asked for 1000 to its end; choose --at and --for" in done.stderr
     done = seqcl("search", "index", "clips/1.csv", "--label", "c", code=2)
     assert "no entry has label 'c'. Known: a, b" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("search", "index", "clips/1.csv"), ("--at", "nan")),
+        (("search", "index", "clips/1.csv"), ("--for", "inf")),
+        (("identify", "index", "clips/1.csv"), ("--at", "1e400")),
+        (("dedupe", "index"), ("--threshold", "nan")),
+        (("serve", "index"), ("--max-upload", "nan")),
+    ],
+)
+def test_what_is_no_number_is_refused(
+    work: Path, seqcl: Seqcl, command: tuple[str, ...], option: tuple[str, str]
+) -> None:
+    done = seqcl(*command, *option, code=2)
+    assert "is not a finite number" in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_part_beyond_every_number_is_refused(work: Path, seqcl: Seqcl) -> None:
+    done = seqcl("search", "index", "clips/1.csv", "--at", "1e308", "--for", "1e308", code=2)
+    assert "has 200 steps, asked for 1e+308 to inf" in done.stderr
+    index = library.ClipIndex.open(work / "index")
+    for part in ({"at": np.nan}, {"at": np.inf}, {"length": np.nan}, {"length": np.inf}):
+        with pytest.raises(UsageError, match="has 200 steps, asked for"):
+            index.search(work / "clips" / "1.csv", **part)
+
+
+def test_an_index_of_whole_recordings_tells_no_place(work: Path, seqcl: Seqcl) -> None:
+    seqcl("index", "run", "--data", "clips", "--out", "whole", "--set", "data.window=null",
+          "--set", "data.hop=null")  # fmt: skip
+    query = ("whole", "clips/4.csv", "--at", "63", "--for", "90")
+    (found,) = json.loads(seqcl("identify", *query, "--json").stdout)
+    assert found["recording"]
+    assert (found["start"], found["start_s"]) == (None, None)
+    assert "–" in seqcl("identify", *query).stdout
 
 
 def test_another_run_and_a_lock_are_refused(work: Path, seqcl: Seqcl) -> None:
@@ -287,3 +358,8 @@ def test_an_index_of_bytes_alone_has_no_structure_and_finds_the_same(
             for name in ("small", "index")
         )
         assert best["recording"] == known["recording"] == Path(query).name
+
+
+def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("file", "label"), [("x[b]y :bell:.wav", "[red]z")])
+    assert "x[b]y :bell:.wav   [red]z" in capsys.readouterr().out

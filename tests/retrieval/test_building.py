@@ -125,6 +125,19 @@ def test_a_moved_file_and_a_new_label_cost_no_embedding(
     assert "new" in {recording.group for recording in ranker.entries.recordings}
 
 
+def test_copies_that_moved_together_cost_no_embedding(
+    update: Update, clips: Path, counting: Any
+) -> None:
+    for name in ("copy", "again"):
+        (clips / f"{name}.csv").write_bytes((clips / "1.csv").read_bytes())
+    before = content(update(clips)[0])
+    embed = counting()
+    ranker, changes = update(clips.rename(clips.with_name("moved")), embed=embed)
+    assert (embed.windows, changes.added, len(changes.moved)) == (0, 0, 10)
+    assert changes.removed == ()
+    assert content(ranker) == before
+
+
 def test_files_that_are_gone_stay_until_they_are_pruned(update: Update, clips: Path) -> None:
     before = content(update(clips)[0])
     (clips / "0.csv").unlink()

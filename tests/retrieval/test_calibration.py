@@ -42,8 +42,27 @@ def test_the_error_is_the_gap_of_probability_and_frequency() -> None:
 def test_a_probability_is_read_between_the_knots() -> None:
     curve = {"scores": [0.0, 1.0], "probabilities": [0.1, 0.5]}
     assert probability(curve, 0.5) == pytest.approx(0.3)
-    assert probability(curve, 2.0) == 0.5
+    assert probability(curve, -1.0) == 0.1
     assert probability(None, 0.5) is None
+
+
+def test_above_what_was_counted_there_is_no_probability() -> None:
+    curve = {"scores": [0.0, 0.6], "probabilities": [0.1, 0.5], "highest": 0.8}
+    assert probability(curve, 0.8) == 0.5
+    assert probability(curve, 0.800001) is None
+    del curve["highest"]  # an index of before it was noted
+    assert probability(curve, 0.6) == 0.5
+    assert probability(curve, 0.7) is None
+
+
+def test_a_query_that_is_in_the_index_gets_no_probability(ranker: Ranker) -> None:
+    curve = calibrate(ranker)
+    assert curve is not None
+    hits = ranker.rank(ranker.shards.read(np.array([0])), 8)
+    found = [probability(curve, hit.score) for hit in hits]
+    assert hits[0].score == pytest.approx(1.0, abs=1e-6)
+    assert found[0] is None
+    assert all(0 < value < 1 for value in found[1:])
 
 
 def test_a_query_finds_neither_its_own_steps_nor_as_a_stranger_its_source(ranker: Ranker) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from seqcl.data.options import DataOptions
 from seqcl.retrieval.duplicates import find_duplicates
 
 Update = Callable[..., Any]
@@ -42,6 +44,41 @@ def test_copies_and_parts_are_found(update: Update, tmp_path: Path) -> None:
     assert 0.98 < best.score <= 1.0
     exact = groups(ranker, threshold=0.999999)
     assert sorted(exact) == [["copy.csv", "r1.csv"], ["part.csv", "r4.csv"]]
+
+
+@pytest.mark.parametrize("louder", [1.0, 2.0])  # the same bytes, and others of the same vectors
+def test_a_copy_of_what_repeats_itself_is_found(
+    update: Update, tmp_path: Path, louder: float
+) -> None:
+    rng = np.random.default_rng(1)
+    repeated = np.tile(rng.normal(size=16), 40).round(6)  # 40 equal entries fill every list
+    write(tmp_path, "a", repeated)
+    write(tmp_path, "b", louder * repeated)
+    write(tmp_path, "c", rng.normal(size=640))
+    ranker, _ = update(tmp_path, options=DataOptions(window=16, hop=16))
+    assert groups(ranker) == [["a.csv", "b.csv"]]
+    assert find_duplicates(ranker, threshold=1.0)[0].score == 1.0
+
+
+def test_a_noisy_copy_of_what_nearly_repeats_itself_is_found(
+    update: Update, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(2)
+    nearly = np.tile(rng.normal(size=16), 40) + 0.001 * rng.normal(size=640)
+    write(tmp_path, "a", nearly)
+    write(tmp_path, "b", nearly + 0.05 * rng.normal(size=640))
+    write(tmp_path, "c", rng.normal(size=640))
+    ranker, _ = update(tmp_path, options=DataOptions(window=16, hop=16))
+    assert groups(ranker) == [["a.csv", "b.csv"]]
+
+
+def test_files_of_equal_bytes_are_grouped_however_many_there_are(
+    update: Update, tmp_path: Path
+) -> None:
+    values = np.random.default_rng(3).normal(size=80)
+    for number in range(40):
+        write(tmp_path, f"{number:02d}", values)
+    assert [len(group) for group in groups(update(tmp_path)[0], share=1.0)] == [40]
 
 
 def test_noise_has_no_duplicates(update: Update, clips: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import os
 import socket
 import sys
 import threading
@@ -41,11 +42,18 @@ class PlainEmbedder:
     def __init__(self, plain: Callable[[Dataset], np.ndarray]) -> None:
         self.embed = plain
 
-    def open(self, source: str) -> Dataset:
-        return open_dataset([source], DataOptions())
+    def open(self, source: str, most_steps: int | None = None) -> Dataset:
+        return open_dataset([source], DataOptions(max_steps=most_steps or 1 << 40))
 
     def from_arrays(self, arrays: Sequence[np.ndarray]) -> Dataset:
         return dataset_from_arrays(list(arrays))
+
+
+class Parts(PlainEmbedder):
+    """Opens tables in which `part` tells recordings apart."""
+
+    def open(self, source: str, most_steps: int | None = None) -> Dataset:
+        return open_dataset([source], DataOptions(group="part"))
 
 
 @pytest.fixture
@@ -140,6 +148,16 @@ def test_a_malformed_upload_is_told(
     assert "/tmp" not in found.text
 
 
+@pytest.mark.parametrize(
+    "part", [{"at": "nan"}, {"at": "inf"}, {"at": "1e308"}, {"length": "inf"}, {"length": "nan"}]
+)
+def test_a_part_that_cannot_be_is_told(
+    client: TestClient, clips: Path, part: dict[str, str]
+) -> None:
+    found = ask(client, clips / "5.csv", **part)
+    assert (found.status_code, "asked for" in found.json()["error"]) == (400, True), found.text
+
+
 def test_several_recordings_at_once_are_refused(client: TestClient, tmp_path: Path) -> None:
     np.savez(tmp_path / "many.npz", X=np.zeros((3, 1, 20), np.float32))
     assert "holds 3 recordings" in ask(client, tmp_path / "many.npz").json()["error"]
@@ -172,6 +190,68 @@ def test_a_file_that_was_deleted_since(client: TestClient, clips: Path) -> None:
     assert gone.json()["error"].startswith("1.csv: its file is gone")
     again = client.post("/api/search", params={"name": "1.csv"}, content=text)
     assert again.json()["matches"][0]["recording"] == "1.csv"
+
+
+def overwritten(path: Path) -> None:
+    text = path.read_text()
+    path.write_text(text.translate(str.maketrans("0123456789", "9876543210")))
+
+
+def linked_elsewhere(path: Path) -> None:
+    secret = path.rename(path.parent.parent / "secret.csv")  # the same bytes and time
+    path.symlink_to(secret)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def made_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "x.csv").write_text("x\n1\n2\n")
+
+
+@pytest.mark.parametrize("change", [overwritten, linked_elsewhere, cut_short, made_a_folder])
+def test_a_file_that_is_another_now_is_not_shown(
+    client: TestClient, clips: Path, change: Callable[[Path], None]
+) -> None:
+    entry = ask(client, clips / "1.csv", k=1).json()["matches"][0]["entry"]
+    change(clips / "1.csv")
+    found = client.get(f"/api/picture/{entry}")
+    assert found.status_code == 410
+    assert found.json()["error"].startswith("1.csv: its file is gone or is no longer")
+
+
+def test_a_file_that_was_only_touched_is_shown(client: TestClient, clips: Path) -> None:
+    entry = ask(client, clips / "1.csv", k=1).json()["matches"][0]["entry"]
+    before = client.get(f"/api/picture/{entry}").json()
+    os.utime(clips / "1.csv", (0, 0))
+    assert client.get(f"/api/picture/{entry}").json() == before
+
+
+def test_the_recording_of_an_entry_is_shown_where_others_of_its_file_are_too_short(
+    update: Update, tmp_path: Path
+) -> None:
+    rows = [
+        f"{100 * number},{name}" for number, name in enumerate("abc") for _ in range(9 + number)
+    ]
+    (tmp_path / "s.csv").write_text("\n".join(["x,part", *rows]))
+    update(
+        tmp_path / "s.csv",
+        options=DataOptions(window=10, hop=10, group="part", max_skipped=0.5),
+    )
+    searcher = Searcher(tmp_path / "index", Parts(update.__kwdefaults__["embed"]))
+    shown = [float(searcher.excerpt(place, 0, 5).values.mean()) for place in range(2)]
+    assert shown == [100, 200]
+
+
+def test_a_query_that_unpacks_to_more_than_is_taken(searcher: Searcher, clips: Path) -> None:
+    client = TestClient(make_app(searcher, limits=Limits(query_steps=40)))
+    assert ask(client, clips / "1.csv").status_code == 200
+    found = ask(client, clips / "7.csv", at=0, length=20)
+    assert found.status_code == 422
+    assert "query.csv: has 72 steps, too many for one record" in found.json()["error"]
 
 
 def test_a_token_is_needed_where_there_is_one(searcher: Searcher, clips: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqcl.errors import ArtefactError
+from seqcl.errors import ArtefactError, DataError
 from seqcl.retrieval.shards import Shards, unit_vectors, write_shard
 
 
@@ -31,7 +31,7 @@ def test_a_vector_of_zeros_stays_zero() -> None:
 def test_an_embedding_that_is_not_finite_is_named() -> None:
     values = np.ones((2, 3), np.float32)
     values[1, 2] = np.nan
-    with pytest.raises(ArtefactError, match=r"b\.wav: its embedding is not finite"):
+    with pytest.raises(DataError, match=r"b\.wav: its embedding is not finite"):
         unit_vectors(values, ["a.wav", "b.wav"])
 
 

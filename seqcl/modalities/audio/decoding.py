@@ -64,7 +64,7 @@ def decode(sound: Sound, start: int, stop: int) -> Floats:
     """
     path = sound.path
     if sound.pcm is not None:
-        return read_pcm(sound.pcm, start, stop)
+        return _finite(read_pcm(sound.pcm, start, stop), path)
     with _opened(path) as file:
         begin = max(0, start - _MP3_RUN_UP) if file.subtype.startswith("MPEG") else start
         if begin:
@@ -75,7 +75,16 @@ def decode(sound: Sound, start: int, stop: int) -> Floats:
             f"{path}: its header promises {sound.frames / sound.rate_hz:.3g} s of sound and it "
             f"ends after {(start + len(values)) / sound.rate_hz:.3g} s; save it again"
         )
-    return np.ascontiguousarray(values.T)
+    return _finite(np.ascontiguousarray(values.T), path)
+
+
+def _finite(values: Floats, path: Path) -> Floats:
+    """Refuse infinite samples; NaN is a missing one."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum()
+    if not np.isfinite(total) and np.isinf(values).any():
+        raise DataError(f"{path}: holds samples that are infinite; save it again")
+    return values
 
 
 def require(name: str) -> Any:

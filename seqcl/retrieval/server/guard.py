@@ -22,6 +22,10 @@ class Limits:
     upload_bytes: int = 32 << 20
     matches: int = 100
     play_s: float = 30.0
+    query_s: float = 600.0
+    """Of an upload, which may be packed a thousandfold."""
+    query_steps: int = 1 << 22
+    """The same where the rate is not known."""
 
 
 class TooLarge(Exception):

@@ -48,7 +48,7 @@ class Service:
         labels = (label,) if label else ()
         searcher = self.searcher
         try:
-            query = searcher.embedder.open(str(path))
+            query = searcher.embedder.open(str(path), self._most_steps())
             if (count := len(query.recordings.lengths)) > 1:
                 raise UsageError(f"{path.name}: holds {count} recordings; give one at a time")
             with self._embedding:
@@ -109,10 +109,15 @@ class Service:
         name = self.searcher.entries.recordings[recording].name
         try:
             return self.searcher.excerpt(recording, first, stop)
-        except SeqclError:
+        except (SeqclError, OSError):
             raise MissingInputError(
                 f"{name}: its file is gone or is no longer what was indexed; repeat 'seqcl index'"
             ) from None
+
+    def _most_steps(self) -> int:
+        """Return the steps of the longest query that is taken."""
+        rate = self.searcher.entries.recordings[0].rate_hz
+        return int(self.limits.query_s * rate) if rate else self.limits.query_steps
 
     def _longest(self, rate_hz: float | None) -> int:
         """Return the steps that are read for one answer."""
@@ -125,5 +130,5 @@ def _public(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name(place: Place) -> str:
-    at = f"{place.start:g}" if place.start_s is None else f"{place.start_s:.2f} s"
+    at = f"{place.start:.0f}" if place.start_s is None else f"{place.start_s:.2f} s"
     return f"{place.recording} @ {at}"

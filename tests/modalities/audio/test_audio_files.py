@@ -163,6 +163,21 @@ def test_corrupt_silent_and_empty_files_are_passed_over_or_told(tmp_path: Path) 
     assert skipped["empty.wav"] == "empty.wav: has no steps; drop it or fill it"
 
 
+@pytest.mark.parametrize("suffix", ["wav", "w64"])
+def test_infinite_samples_are_passed_over_and_missing_ones_are_not(
+    tmp_path: Path, suffix: str
+) -> None:
+    values = NOISE.copy()
+    values[0, 5] = np.nan
+    write(tmp_path / f"a.{suffix}", values, subtype="FLOAT")
+    values[0, 9] = np.inf
+    write(tmp_path / f"b.{suffix}", values, subtype="FLOAT")
+    dataset = opened(tmp_path, max_skipped=0.5)
+    assert [item.path for item in dataset.skipped] == [f"b.{suffix}"]
+    assert "holds samples that are infinite" in dataset.skipped[0].reason
+    assert np.isnan(dataset.record(0).values[0, 5])
+
+
 @pytest.mark.parametrize("subtype", ["PCM_16", "ULAW"])
 def test_a_header_that_promises_more_than_there_is(tmp_path: Path, subtype: str) -> None:
     path = write(tmp_path / "a.wav", NOISE, subtype=subtype)
