@@ -25,6 +25,7 @@ __all__ = [
     "Label",
     "Record",
     "Size",
+    "may_be_read",
     "sorted_labels",
 ]
 
@@ -225,3 +226,8 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def may_be_read(values: Tensor) -> bool:
+    """Return whether reading the tensor, to pick rows, stalls nothing: it is on the host."""
+    return values.device.type == "cpu"

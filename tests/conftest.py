@@ -33,7 +33,8 @@ EXPECTED = {
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Waits]:
     """Collect what would wait; the test fails if there is any. Tensors count as on a GPU."""
-    monkeypatch.setattr("seqcl.modalities.image.chosen.may_be_read", lambda _: False)
+    for module in ("modalities.image.chosen", "encoders.norm"):
+        monkeypatch.setattr(f"seqcl.{module}.may_be_read", lambda _: False)
     watch = Waits()
     yield watch
     assert watch.found == []

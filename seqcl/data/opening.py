@@ -113,8 +113,8 @@ def drop_short(
         if lengths[longest] > options.max_steps:
             raise DataError(
                 f"{recordings.ids[longest]}: has {lengths[longest]} steps, too many for one "
-                f"record (data.max_steps={options.max_steps}); set data.window (steps of a "
-                "window), cut it, or raise that limit"
+                f"record; cut it, set data.window (steps of a window), or raise data.max_steps="
+                f"{options.max_steps}"
             )
     short = np.flatnonzero(lengths < (options.window + extra_steps if options.window else 1))
     skipped = [

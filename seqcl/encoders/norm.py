@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqcl.batch import may_be_read
+
 __all__ = ["StepBatchNorm", "StepLayerNorm", "StepNorm", "step_norm"]
 
 StepNorm = Literal["batch", "layer"]
@@ -28,7 +30,7 @@ class StepBatchNorm(nn.BatchNorm1d):
         rows = steps.reshape(-1, steps.shape[-1])
         if mask is None or not self.training:
             return super().forward(rows).view(steps.shape)
-        if steps.device.type == "cpu":
+        if may_be_read(steps):
             places = mask.flatten().nonzero().squeeze(1)
             if len(places) > 1:  # torch refuses one
                 real = super().forward(rows.index_select(0, places))

@@ -1,7 +1,14 @@
+import pytest
 import torch
 from torch import nn
 
 from seqcl.encoders.norm import StepBatchNorm
+
+
+@pytest.fixture(params=["a CPU", "a GPU"], autouse=True)
+def _place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the way of either device, on a CPU."""
+    monkeypatch.setattr("seqcl.encoders.norm.may_be_read", lambda _: request.param == "a CPU")
 
 
 def masked_batch() -> tuple[torch.Tensor, torch.Tensor]:

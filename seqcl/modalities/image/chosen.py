@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
-from seqcl.batch import Batch
+from seqcl.batch import Batch, may_be_read
 from seqcl.views.base import Params
 
-__all__ = ["apply_to_chosen", "may_be_read"]
+__all__ = ["apply_to_chosen"]
 
 _MULTIPLE = 8
-
-
-def may_be_read(values: Tensor) -> bool:
-    """Return whether reading the tensor, to pick rows, stalls nothing: it is on the host."""
-    return values.device.type == "cpu"
 
 
 def apply_to_chosen(batch: Batch, params: Params, apply: Callable[[Batch, Params], Batch]) -> Batch:
