@@ -28,6 +28,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,7 @@ def main() -> None:
     for case in cases(options.data):
         if options.sets and case.set not in options.sets.split(","):
             continue
-        series = labelled(case)
-        for found in _measured(case, series, options, done):
+        for found in _measured(case, options, done):
             records += found
             print(*list(found[0].values())[:5], flush=True)
         atomic_write(path, json.dumps(records, indent=1) + "\n")
@@ -92,17 +92,18 @@ def main() -> None:
 
 
 def _measured(
-    case: Case, series: Series, options: argparse.Namespace, done: set[tuple[str, str, int]]
+    case: Case, options: argparse.Namespace, done: set[tuple[str, str, int]]
 ) -> Iterator[list[Flat]]:
-    """Yield the records that are missing of a file."""
+    """Yield the records that are missing of a file, which is read where there are any."""
+    series = cache(partial(labelled, case))
     if options.ablations:
         for seed in range(options.seeds):
             if missing := [name for name in ABLATIONS if (case.name, name, seed) not in done]:
-                yield [one for one in ablated(case, series, seed) if one["system"] in missing]
+                yield [one for one in ablated(case, series(), seed) if one["system"] in missing]
         return
     for system, seed, run in _runs(options):
         if (case.name, system, seed) not in done:
-            yield [measure(case, series, system, seed, run)]
+            yield [measure(case, series(), system, seed, run)]
 
 
 def _options() -> argparse.Namespace:

@@ -19,20 +19,20 @@ class StepBatchNorm(nn.BatchNorm1d):
     """`nn.BatchNorm1d` whose statistics run over the real steps of the batch alone.
 
     In training, more padding or garbage in masked steps changes neither the output of real steps
-    nor the running statistics. Nothing waits for the device: masked steps get weight 0 instead of
-    being selected.
+    nor the running statistics. On a CPU the real steps are selected, for torch to norm. A GPU would
+    have to be waited for to know how many there are: there masked steps get weight 0.
     """
 
     def forward(self, steps: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalise (B, T, C) per channel; `mask` (B, T) True = real step."""
         if mask is None and self.training and steps[..., 0].numel() == 1:
-            mask = torch.ones_like(steps[..., 0], dtype=torch.bool)
+            mask = torch.ones_like(steps[..., 0], dtype=torch.bool)  # torch refuses one step
         rows = steps.reshape(-1, steps.shape[-1])
         if mask is None or not self.training:
             return super().forward(rows).view(steps.shape)
         if may_be_read(steps):
             places = mask.flatten().nonzero().squeeze(1)
-            if len(places) > 1:  # torch refuses one
+            if len(places) > 1:  # as above
                 real = super().forward(rows.index_select(0, places))
                 return torch.zeros_like(rows).index_copy_(0, places, real).view(steps.shape)
         weight = mask.unsqueeze(2).to(torch.float32)
