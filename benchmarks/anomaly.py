@@ -45,7 +45,7 @@ from sklearn.neural_network import MLPRegressor
 
 from seqcl.data.dataset import open_dataset
 from seqcl.data.options import DataOptions
-from seqcl.detection.detector import DEFAULT, Detector
+from seqcl.detection.detector import Detector, default_scorers
 from seqcl.detection.fusion import balanced_weights
 from seqcl.detection.incidents import Rules, find_incidents
 from seqcl.detection.period import period_of
@@ -168,38 +168,41 @@ RECIPE = (
 )
 
 
-_LEARNT = next(spec for spec in DEFAULT if spec.name == "contrastive")
+_LEARNT = next(spec for spec in default_scorers(1) if spec.name == "contrastive")
 _MORE: dict[str, Spec[Any]] = {
     "not_injected": Spec(
         "scorers", "contrastive", {**_LEARNT.options, "inject": False, "scores": ("learnt",)}
     ),
-    **{name: Spec("scorers", name) for name in ("forecast", "each_channel", "hidden_row")},
+    **{name: Spec("scorers", name) for name in ("forecast", "hidden_row")},
 }
-_NAMES = (*(spec.name for spec in DEFAULT), *_MORE)
-"""One for each scorer of the detector that ablations are made from."""
 _KERNELS, _PLAIN = ("kernel_distance",), ("mean_shift", "amplitude")
-_ALL = (*_KERNELS, "contrastive", *_PLAIN)
+_LEARNING = ("contrastive", "each_channel")
+_ALL = (*_KERNELS, *_LEARNING, *_PLAIN)
 ABLATIONS: dict[str, tuple[str, ...]] = {
     "all of the default": _ALL,
     "equal weights": _ALL,
-    "encoder without injected negatives": (*_KERNELS, "not_injected", *_PLAIN),
-    "without the encoder": (*_KERNELS, *_PLAIN),
-    "without the kernels": ("contrastive", *_PLAIN),
-    "without mean shift and amplitude": (*_KERNELS, "contrastive"),
-    "encoder alone": ("contrastive",),
-    "encoder alone, nothing injected": ("not_injected",),
+    "without encoders": (*_KERNELS, *_PLAIN),
+    "without the encoder of all channels": (*_KERNELS, "each_channel", *_PLAIN),
+    "without the encoder of each channel": (*_KERNELS, "contrastive", *_PLAIN),
+    "that, nothing injected": (*_KERNELS, "not_injected", *_PLAIN),
+    "without the kernels": (*_LEARNING, *_PLAIN),
+    "without mean shift and amplitude": (*_KERNELS, *_LEARNING),
+    "encoders alone": _LEARNING,
+    "encoder of all channels alone": ("contrastive",),
+    "that alone, nothing injected": ("not_injected",),
     "kernels alone": _KERNELS,
     "mean shift alone": ("mean_shift",),
     "amplitude alone": ("amplitude",),
-    **{f"with {name}": (*_ALL, name) for name in ("forecast", "each_channel", "hidden_row")},
+    **{f"with {name}": (*_ALL, name) for name in ("forecast", "hidden_row")},
 }
 
 
 class _Whole(Detector):
     """A detector with every scorer, that keeps what it weighed them by."""
 
-    def __init__(self) -> None:
-        super().__init__(scorers=(*DEFAULT, *_MORE.values()))
+    def __init__(self, channels: int) -> None:
+        super().__init__(scorers=(*default_scorers(channels), *_MORE.values()))
+        self.held = (*(spec.name for spec in default_scorers(channels)), *_MORE)
 
     def self_test(self, *args: Any) -> tuple[Floats, npt.NDArray[np.bool_]]:
         self.tested = super().self_test(*args)
@@ -209,11 +212,11 @@ class _Whole(Detector):
 def ablated(case: Case, series: Series, seed: int) -> list[Flat]:
     """Return a flat record for each part of one detector."""
     begun = time.process_time()
-    detector = _Whole()
+    detector = _Whole(series.values.shape[1])
     detector.fit([Series(series.values[: case.train_rows])], seed)
     parts = detector.score(series.values).parts.astype(np.float64)
     seconds = time.process_time() - begun
-    held = np.repeat(_NAMES, [len(scorer.names) for scorer in detector.scorers])
+    held = np.repeat(detector.held, [len(scorer.names) for scorer in detector.scorers])
     rows, labels = detector.tested
     records = []
     for name, kept in ABLATIONS.items():

@@ -26,7 +26,7 @@ from seqcl.errors import ArtefactError, DataError
 from seqcl.registry import Spec
 from seqcl.rng import Rng
 
-__all__ = ["DEFAULT", "Detector", "Scores"]
+__all__ = ["Detector", "Scores", "default_scorers"]
 
 Floats = npt.NDArray[np.float32]
 State = dict[str, Tensor]
@@ -36,13 +36,6 @@ _LEAST_DEVIATION = 0.05
 """Added to the deviation of a log score: a score that hardly moves is no measure of surprise."""
 _FEWEST, _FEWEST_HELD = 64, 16
 """Rows that a training recording has at least, and its calibration slice."""
-DEFAULT: tuple[Spec[Scorer], ...] = (
-    *(Spec("scorers", "kernel_distance", {"scale": scale}) for scale in (0.25, 0.5, 1.0, 2.0)),
-    Spec("scorers", "contrastive"),
-    Spec("scorers", "mean_shift"),
-    Spec("scorers", "amplitude"),
-)
-"""Windows of four octaves, their shape as a trained encoder sees it, levels, and single rows."""
 MODES = ("centred", "trailing")
 _DRIFT_WINDOW, _DRIFT_FEWEST = 500, 32
 """Rows that are compared with training at once, at most and at least."""
@@ -62,6 +55,21 @@ class Scores:
     """(K,)."""
 
 
+def default_scorers(channels: int) -> tuple[Spec[Scorer], ...]:
+    """Return what sees windows of four octaves, their shape, levels and single rows of C channels.
+
+    A trained encoder sees the shape of all channels together and, where there are several, of each.
+    """
+    octaves = [{"scale": scale} for scale in (0.25, 0.5, 1.0, 2.0)]
+    return (
+        *(Spec("scorers", "kernel_distance", octave) for octave in octaves),
+        Spec("scorers", "contrastive"),
+        Spec("scorers", "mean_shift"),
+        Spec("scorers", "amplitude"),
+        *([Spec("scorers", "each_channel")] if channels > 1 else []),
+    )
+
+
 class Detector:
     """Learn what is normal from recordings of mostly normal operation, and score others.
 
@@ -77,7 +85,7 @@ class Detector:
         window: rows; None = the period of the training data, 16 to 128 (`period_of`).
         calibration: share of each training recording that is kept for calibration.
         weights: `injected`, or `equal`.
-        scorers: what gives scores.
+        scorers: what gives scores; None = `default_scorers`.
     """
 
     kind: ClassVar[str] = "detectors"
@@ -88,7 +96,7 @@ class Detector:
         window: Annotated[int, Ge(8)] | None = None,
         calibration: Annotated[float, Gt(0), Lt(1)] = 0.25,
         weights: Literal["injected", "equal"] = "injected",
-        scorers: tuple[Spec[Scorer], ...] = DEFAULT,
+        scorers: tuple[Spec[Scorer], ...] | None = None,
     ) -> None:
         self.given, self.share = window, calibration
         self.weighting, self.specs = weights, scorers
@@ -293,7 +301,8 @@ class Detector:
             raise ArtefactError(f"detector: no tensor {error}; pretrain again") from error
 
     def _build(self, window: int, channels: int) -> None:
-        self.scorers = [spec.build(channels, window) for spec in self.specs]
+        specs = default_scorers(channels) if self.specs is None else self.specs
+        self.scorers = [spec.build(channels, window) for spec in specs]
         self.normal = NormalWindows(window)
 
     def _logs(self, scaled: Tensor, mode: str) -> Tensor:

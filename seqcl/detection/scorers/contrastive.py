@@ -37,8 +37,6 @@ _SAMPLE = 4_096
 """Training windows that the distance is measured from."""
 _LEAST_VARIANCE = 1e-6
 _BLOCK = 2_048
-_HOPS = 8
-"""Windows that begin within one window's length, offline."""
 _SMALLEST = 1e-3
 
 
@@ -68,6 +66,7 @@ class Contrastive(Scorer):
         steps: of gradient.
         width: channels of the first layer.
         bank: share of the training windows in the memory bank, spread out by farthest points.
+        hops: windows that begin within one window's length, offline.
     """
 
     def __init__(
@@ -83,6 +82,7 @@ class Contrastive(Scorer):
         steps: Annotated[int, Ge(1)] = 150,
         width: Annotated[int, Ge(4)] = 32,
         bank: Annotated[float, Gt(0), Le(1)] = 0.1,
+        hops: Annotated[int, Ge(1)] = 8,
     ) -> None:
         super().__init__(channels, window)
         if (
@@ -96,7 +96,7 @@ class Contrastive(Scorer):
             )
         self.scale = scale
         rows = max(8, round(window * scale))
-        self._hop = max(1, rows // _HOPS)
+        self._hop = max(1, rows // hops)
         self.rows = rows - rows % self._hop
         self.view, self.steps, self.bank = view, steps, bank
         self.objective, self.inject, self.scores = objective, inject, scores
@@ -119,7 +119,7 @@ class Contrastive(Scorer):
 
     @property
     def hop(self) -> int:
-        """An eighth of the window."""
+        """The window over `hops`."""
         return self._hop
 
     def fit(self, parts: Sequence[Tensor], rng: Rng) -> None:

@@ -34,7 +34,7 @@ class EachChannel(Scorer):
         channels: int,
         window: int,
         *,
-        scorer: Spec[Scorer] = Spec("scorers", "contrastive"),
+        scorer: Spec[Scorer] = Spec("scorers", "contrastive", {"hops": 4}),
         top: Annotated[int, Ge(1)] = 1,
     ) -> None:
         super().__init__(channels, window)
