@@ -30,8 +30,9 @@ from seqcl.cli.progress import note, note_skipped
 )
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "float16", "int8", "int4"]),
-    help="Of the stored vectors: 4, 2, 1 or half a byte a dimension. [default: float32]",
+    type=click.Choice(["float32", "float16", "int8", "int4", "int2"]),
+    help="Of the stored vectors: 4, 2, 1, half or a quarter of a byte a dimension. "
+    "[default: float32]",
 )
 @click.option(
     "--speed",

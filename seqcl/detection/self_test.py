@@ -31,7 +31,7 @@ _AMPLITUDES = (0.5, 4.0)
 _CHANNELS = (0.1, 0.3, 1.0)
 """Shares of the channels that an anomaly is in, each as likely as another."""
 _DENSITY = 0.12
-_COPIES, _FEWEST, _ROWS = 16, 4, 50_000
+_COPIES, _FEWEST, _ROWS = 64, 4, 50_000
 """Copies: at most, at least, and how many rows they have together where the slice is long."""
 _TRIES = 200
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqcl.errors import ArtefactError, DataError
+from seqcl.errors import ArtefactError, DataError, UsageError
 from seqcl.retrieval.shards import Shards, unit_vectors, write_shard
 
 
@@ -110,3 +110,24 @@ def test_half_bytes_know_an_odd_number_of_dimensions(tmp_path: Path) -> None:
     found = Shards(tmp_path, [write_shard(tmp_path, 0, values, "int4")]).read(np.arange(5))
     assert found.shape == (5, 7)
     assert ((found * values).sum(axis=1) > 0.97).all()
+
+
+def test_quarters_of_bytes_lose_an_eighth_of_normal_values(tmp_path: Path) -> None:
+    values = vectors(2000, 64)
+    values[7] = 0
+    shard = write_shard(tmp_path, 0, values, "int2")
+    found = Shards(tmp_path, [shard]).read(np.arange(2000))
+    assert (tmp_path / shard.name).stat().st_size - 128 == 2000 * 16
+    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    cosines = np.delete((found * values).sum(axis=1), 7)
+    # Four levels keep 1 - 0.1188 of the variance (Max 1960), which is the squared cosine.
+    assert np.isclose(np.square(cosines).mean(), 1 - 0.1188, atol=0.01)
+    magnitudes = np.unique(np.abs(found[0]))
+    assert len(magnitudes) == 2
+    assert np.isclose(magnitudes[1], 3 * magnitudes[0])
+    assert ((found[0] > 0) == (values[0] >= 0)).all()
+
+
+def test_quarters_of_bytes_need_a_multiple_of_eight(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the embeddings have 12; take --precision int4"):
+        write_shard(tmp_path, 0, vectors(5, 12), "int2")
