@@ -9,7 +9,7 @@ split `train` teach the encoder, so no query is of a track that it saw. The nois
 ignore is DIR/noise and DIR/esc10 but for its fold 5, which is left for the queries. FOLDER has
 truth.csv (file, track, start_s, seconds, condition, stranger) and the queries it names; tracks of
 which a query is a stranger are left out of the index. Rows: the trained run by `identify`'s own
-code, in an index of `--precision int4 --quantise stored`; the same with `--speed 0.06`, "at any
+code, in an index of `--precision int2 --quantise stored`; the same with `--speed 0.06`, "at any
 speed"; its encoder before training, whose features are as many as the front end gives, in float32;
 log-mel bands in time, in float32; landmarks. Bytes are those of all that a search reads.
 `recall_at_10` is the share of an entry's 10 nearest, by the embeddings before they were stored,
@@ -241,7 +241,7 @@ def by_index(
     assert data.window is not None
     settings = IndexSettings(
         run="benchmark", window=data.window, hop=data.hop or data.window,
-        precision="int4" if is_ours else "float32", quantise="stored",
+        precision="int2" if is_ours else "float32", quantise="stored",
         speed=speed,
     )  # fmt: skip
     dataset = open_for(embedder.run, [str(file) for file in files])
