@@ -85,7 +85,8 @@ class Detector:
         window: rows; None = the period of the training data, 16 to 128 (`period_of`).
         calibration: share of each training recording that is kept for calibration.
         weights: `injected`, or `equal`.
-        scorers: what gives scores; None = `default_scorers`.
+        scorers: what gives scores; None = `kernel_distance` at four scales, `contrastive`,
+            `mean_shift`, `amplitude`, and `each_channel` where there are several.
     """
 
     kind: ClassVar[str] = "detectors"
