@@ -12,23 +12,24 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.errors import DataError, UsageError
+from seqcl.errors import DataError
 from seqcl.files import atomic_write, check_sha256, sha256
 
-__all__ = ["Precision", "Shard", "Shards", "check_precision", "unit_vectors", "write_shard"]
+__all__ = ["Precision", "Shard", "Shards", "unit_vectors", "write_shard"]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 _Stored = npt.NDArray[Any]
-"""float32, float16, int8, uint8 with two dimensions in a byte, or uint16 with eight in two."""
+"""float32, float16, int8, uint8 with two dimensions in a byte, or records with four in a byte,
+whose only field is named by how many dimensions there are."""
 Precision = Literal["float32", "float16", "int8", "int4", "int2"]
 """Of the stored vectors. `int8` keeps a byte a dimension, `int4` half of one: the largest magnitude
 of a vector becomes 127 or 7. `int2` keeps a quarter: -3, -1, 1 or 3 halves of the step that loses
 least of normal values. What is read has length 1 again, so that no scale is needed."""
 _STEP = 0.9957
 """Of four levels, in deviations (Max 1960, IRE Transactions on Information Theory 6, table II)."""
-_EIGHT = 2 * np.arange(8, dtype=np.uint16)
-"""Places of eight dimensions in 16 bits."""
+_PLACES = 2 * np.arange(4, dtype=np.uint8)
+"""Bits of four dimensions in a byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +87,8 @@ class Shards:
         return self._open[number]
 
 
-def check_precision(precision: Precision, dim: int) -> None:
-    """Raise UsageError where vectors of that many dimensions cannot be stored so."""
-    if precision == "int2" and dim % 8:
-        raise UsageError(
-            f"--precision int2: keeps eight dimensions together, and the embeddings have {dim}; "
-            "take --precision int4, or a run with a multiple of 8"
-        )
-
-
 def write_shard(folder: Path, first: int, vectors: Floats, precision: Precision) -> Shard:
     """Write vectors (n, E) as a new file, whole or not at all."""
-    check_precision(precision, vectors.shape[1])
     stream = io.BytesIO()
     np.save(stream, _coded(vectors, precision))
     path = folder / f"{first:010d}-{token_hex(4)}.npy"
@@ -139,18 +130,20 @@ def _coded(vectors: Floats, precision: Precision) -> _Stored:
 
 
 def _quarters(vectors: Floats) -> _Stored:
-    """Return unit vectors (n, E), eight dimensions in a number."""
+    """Return unit vectors (n, E) as records, four dimensions in a byte."""
     count, width = vectors.shape
-    levels = np.clip(np.floor(vectors * (width**0.5 / _STEP)) + 2, 0, 3).astype(np.uint16)
-    found: _Stored = (levels.reshape(count, -1, 8) << _EIGHT).sum(axis=2, dtype=np.uint16)
-    return found
+    levels = np.clip(np.floor(vectors * (width**0.5 / _STEP)) + 2, 0, 3).astype(np.uint8)
+    padded = np.pad(levels, ((0, 0), (0, -width % 4))).reshape(count, -1, 4)
+    found: _Stored = np.bitwise_or.reduce(padded << _PLACES, axis=2)
+    return found.view([(str(width), np.uint8, (found.shape[1],))])[:, 0]
 
 
 def _restored(stored: _Stored) -> Floats:
     """Return stored rows (n, E) as float32; whole numbers become unit vectors again."""
-    if stored.dtype == np.uint16:
-        quarters = (stored[:, :, None] >> _EIGHT & 3).reshape(len(stored), -1)
-        values = 2 * quarters.astype(np.float32) - 3
+    if stored.dtype.names:
+        (width,) = stored.dtype.names
+        quarters = (stored[width][:, :, None] >> _PLACES & 3).reshape(len(stored), -1)
+        values = 2 * quarters[:, : int(width)].astype(np.float32) - 3
     elif stored.dtype == np.uint8:
         halves = np.stack((stored & 15, stored >> 4), axis=2).reshape(len(stored), -1)
         if len(halves) and not halves[0, -1]:

@@ -24,7 +24,7 @@ from seqcl.retrieval.qdrant import QdrantNeighbours, collection_name, connect, u
 from seqcl.retrieval.ranking import Ranker
 from seqcl.retrieval.recognition import learn_recognition
 from seqcl.retrieval.searcher import Searcher, open_parts
-from seqcl.retrieval.shards import Precision, check_precision
+from seqcl.retrieval.shards import Precision
 from seqcl.run.embedder import RunEmbedder, fingerprint
 from seqcl.run.embedding import open_for
 from seqcl.run.folder import Run, load
@@ -261,14 +261,12 @@ def _settings(
     tree = changed_data(embedder.run.preset.tree()["data"], embedder.overrides)
     options = data_options(tree)
     old = before.settings if before else None
-    kept = precision or (old.precision if old else "float32")
-    check_precision(kept, embedder.run.model.embedding.out_dim)
     return IndexSettings(
         run=fingerprint(embedder.run),
         overrides=embedder.overrides,
         window=options.window,
         hop=options.hop or options.window,
-        precision=kept,
+        precision=precision or (old.precision if old else "float32"),
         quantise=quantise or (old.quantise if old else "none"),
         speed=speed if speed is not None else (old.speed if old else 0.0),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqcl.errors import ArtefactError, DataError, UsageError
+from seqcl.errors import ArtefactError, DataError
 from seqcl.retrieval.shards import Shards, unit_vectors, write_shard
 
 
@@ -128,6 +128,11 @@ def test_quarters_of_bytes_lose_an_eighth_of_normal_values(tmp_path: Path) -> No
     assert ((found[0] > 0) == (values[0] >= 0)).all()
 
 
-def test_quarters_of_bytes_need_a_multiple_of_eight(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the embeddings have 12; take --precision int4"):
-        write_shard(tmp_path, 0, vectors(5, 12), "int2")
+@pytest.mark.parametrize("width", [1, 6, 7, 8])
+def test_quarters_of_bytes_know_how_many_dimensions_there_are(tmp_path: Path, width: int) -> None:
+    values = vectors(30, width)
+    shards = Shards(tmp_path, [write_shard(tmp_path, 0, values, "int2")])
+    found = shards.read(np.arange(30))
+    assert found.shape == (30, width)
+    assert (np.sign(found) == np.where(values < 0, -1, 1)).all()
+    assert np.array_equal(np.concatenate([part for _, part in shards.blocks(7)]), found)
