@@ -14,7 +14,8 @@ def rows(count: int, seed: int) -> np.ndarray:
 
 
 def test_it_scores_predicts_explains_and_is_cloned() -> None:
-    watch = AnomalyDetector(window=16, far=0.3, threads=1).fit([rows(700, 0), rows(700, 1)])
+    normal = [rows(1_200, 0), rows(1_200, 1)]
+    watch = AnomalyDetector(window=16, far=0.4, threads=1).fit(normal)
     test = rows(300, 2)
     test[150:160, 1] += 8.0
     scores = watch.anomaly_scores(test)
@@ -24,7 +25,7 @@ def test_it_scores_predicts_explains_and_is_cloned() -> None:
     assert (watch.predict(test) == 1).mean() > 0.4
     assert watch.p_values(test)[155] < 0.05
     assert watch.explain(test, int(scores.argmax())).shares.argmax() == 1
-    again = clone(watch).fit([rows(700, 0), rows(700, 1)])
+    again = clone(watch).fit(normal)
     assert np.array_equal(again.anomaly_scores(test), scores)
 
 
