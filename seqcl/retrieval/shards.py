@@ -25,7 +25,8 @@ whose only field is named by how many dimensions there are."""
 Precision = Literal["float32", "float16", "int8", "int4", "int2"]
 """Of the stored vectors. `int8` keeps a byte a dimension, `int4` half of one: the largest magnitude
 of a vector becomes 127 or 7. `int2` keeps a quarter: -3, -1, 1 or 3 halves of the step that loses
-least of normal values. What is read has length 1 again, so that no scale is needed."""
+least of normal values; there is no 0 in it. What is read has length 1 again, so that no scale is
+needed."""
 _STEP = 0.9957
 """Of four levels, in deviations (Max 1960, IRE Transactions on Information Theory 6, table II)."""
 _PLACES = 2 * np.arange(4, dtype=np.uint8)

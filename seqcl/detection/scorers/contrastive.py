@@ -36,7 +36,8 @@ _FLOOR = 0.05
 _SAMPLE = 4_096
 """Training windows that the distance is measured from."""
 _LEAST_VARIANCE = 1e-6
-_BLOCK = 2_048
+_BLOCK = 512
+"""Windows that are encoded at once: what they become stays in the cache of a core."""
 _SMALLEST = 1e-3
 
 
