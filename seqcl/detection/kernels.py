@@ -111,9 +111,10 @@ class WindowFeatures:
     def _pooled(self, chunks: Tensor, levels: Tensor) -> Iterator[Tensor]:
         """Yield statistics (84, N) of responses in chunks (84, hop, T / hop)."""
         size = chunks.shape[1]
+        above = torch.empty_like(chunks)  # 0 or 1: sums of booleans would be cast first
         for level in (torch.zeros_like(levels[:, 0]), *levels.T):
-            above = (chunks > level[:, None, None]).sum(1, dtype=torch.float32)
-            yield self._mean(above, size).clamp_(0, 1).sqrt_().asin_()
+            torch.gt(chunks, level[:, None, None], out=above)
+            yield self._mean(above.sum(1), size).clamp_(0, 1).sqrt_().asin_()
         yield self._mean(chunks.abs().sum(1), size)
         width = self.window // size
         yield sliding_max(chunks.amax(1), width)
@@ -122,8 +123,10 @@ class WindowFeatures:
     def _mean(self, sums: Tensor, hop: int) -> Tensor:
         """Return means (R, N) over windows from sums (R, T / hop) of chunks."""
         width = self.window // hop
-        total = F.pad(sums.cumsum(1, dtype=torch.float64), (1, 0))
-        return ((total[:, width:] - total[:, :-width]) / self.window).float()
+        total = sums.cumsum(1, dtype=torch.float64)
+        found = total[:, width - 1 :].clone()
+        found[:, 1:] -= total[:, :-width]
+        return found.div_(self.window).float()
 
     def _slots(self, values: Tensor, hop: int, before: int) -> Iterator[Tensor]:
         """Yield the responses (84, hop, N) to (T, C) at each dilation, series and steps.
