@@ -26,11 +26,16 @@ __all__ = [
     "find_incidents",
     "following",
     "release_for",
+    "tenth",
     "trace_incidents",
 ]
 
 _LEAST_STEP = 0.01
 """Of a score, in deviations: scores that hardly differ are no reason to stand still."""
+_TENTHS = 5
+"""Times what a tenth of the p-value is worth: the step of a threshold that follows the scores."""
+_MOST_A_ROW = 0.5
+"""Of the same, by which a row moves it at most: more, and it swings wider than the scores do."""
 _FEWEST = 10
 """Incidents from which their count on the calibration slice is taken as it is."""
 
@@ -294,12 +299,18 @@ def release_for(calibration: Calibration, threshold: float) -> float:
 def following(
     calibration: Calibration, rate: float, counts: Literal["rows", "incidents"]
 ) -> Following:
-    """Return how a threshold follows the scores: after an alarm the next needs a tenth of its p.
+    """Return how a threshold follows the scores: after an alarm the next needs 1e-5 of its p.
 
-    What a tenth is worth is the score between .1 and .01 of the rows of the calibration slice.
+    A smaller step lets more alarms through where the scores jump, until the threshold is as high;
+    with one without end alarms come at equal intervals, whatever the scores are.
     """
-    tenth = calibration.shares.score_at(0.01) - calibration.shares.score_at(0.1)
-    return Following(rate, max(tenth, _LEAST_STEP), counts)
+    return Following(rate, min(_TENTHS, _MOST_A_ROW / rate) * tenth(calibration), counts)
+
+
+def tenth(calibration: Calibration) -> float:
+    """Return what a tenth of the p-value is worth: the score from .1 to .01 of the slice's rows."""
+    found = calibration.shares.score_at(0.01) - calibration.shares.score_at(0.1)
+    return max(found, _LEAST_STEP)
 
 
 def expected_incidents(calibration: Calibration, rules: Rules, rows: int) -> Expected:

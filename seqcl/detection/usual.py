@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from seqcl.detection.detector import Detector
-from seqcl.detection.incidents import Rules, following, trace_incidents
+from seqcl.detection.incidents import Following, Rules, tenth, trace_incidents
 from seqcl.detection.series import Series
 
 __all__ = ["usual_stretches"]
@@ -30,9 +30,9 @@ def usual_stretches(detector: Detector, series: Series) -> Iterator[Series]:
         return
     calibration = detector.calibrations["centred"]
     threshold = calibration.shares.score_at(_UNUSUAL)
-    follow = following(calibration, _UNUSUAL, "rows")
-    slow = replace(follow, step=follow.step / detector.window)  # a fault ends before it is usual
-    rules = Rules(threshold, merge_gap=calibration.run - 1, following=slow)
+    step = tenth(calibration) / detector.window  # a fault ends before it is usual
+    follow = Following(_UNUSUAL, step, "rows")
+    rules = Rules(threshold, merge_gap=calibration.run - 1, following=follow)
     incidents, _ = trace_incidents(detector.score(series.values).fused, rules)
     half, first = detector.window // 2, 0
     for start, end in [*((one.start, one.end) for one in incidents), (len(series) + half, 0)]:

@@ -19,6 +19,7 @@ from seqcl.detection.incidents import (
     find_incidents,
     following,
     release_for,
+    tenth,
     trace_incidents,
 )
 from seqcl.errors import ArtefactError
@@ -324,5 +325,17 @@ def test_a_threshold_that_cannot_follow_is_refused(rate: float, step: float) -> 
 
 
 def test_scores_that_never_differ_still_let_a_threshold_move() -> None:
-    assert following(calibrate(np.zeros(100)), 0.01, "rows").step > 0
-    assert following(calibrate(np.zeros(100)), 0.01, "incidents").step == 0.01
+    flat = calibrate(np.zeros(100))
+    assert tenth(flat) == 0.01
+    for counts in ("rows", "incidents"):
+        assert following(flat, 0.01, counts).step == 5 * tenth(flat)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.1, 0.4])
+def test_a_step_is_five_tenths_and_no_row_moves_a_threshold_by_more_than_half_of_one(
+    rate: float,
+) -> None:
+    learnt = calibrate(drifting(2)[:1_000])
+    worth = learnt.shares.score_at(0.01) - learnt.shares.score_at(0.1)
+    step = following(learnt, rate, "rows").step
+    assert step == pytest.approx(worth * min(5, 0.5 / rate))
