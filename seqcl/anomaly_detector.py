@@ -152,6 +152,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _recordings(X: Recordings) -> list[npt.NDArray[np.float32]]:
     """Return recordings (T, C); raises ValueError where X is none."""
+    if isinstance(X, list | tuple) and not len(X):
+        raise ValueError("X: is empty; give one recording (T, C), or a list of them")
     several = isinstance(X, list | tuple) and any(_is_recording(one) for one in X)
     with np.errstate(over="ignore"):
         found = [np.asarray(one, np.float32) for one in (X if several else [X])]  # type: ignore[union-attr]

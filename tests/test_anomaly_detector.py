@@ -81,3 +81,8 @@ def test_without_a_rate_half_a_percent_is_predicted_promised_or_not() -> None:
     test[150:160, 1] += 30.0
     assert watch.predict(test)[155] == -1
     assert (watch.predict(test)[:120] == 1).mean() > 0.9
+
+
+def test_no_recording_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="X: is empty"):
+        AnomalyDetector().fit([])

@@ -64,6 +64,8 @@ _OPTIONAL = ("methods", "detectors")
 """Kinds of sections that may say `none`."""
 _OF_DETECTOR = ("modality", "data", "detector")
 """Sections of a preset that makes a detector."""
+_NOT_OF_DETECTOR = ("window", "hop", "max_steps", "missing", "scaler")
+"""Options of `data` that a detector has its own ways for."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ def resolve_preset(tree: Mapping[str, Any], where: str) -> Preset:
     if tree.get("detector") not in (None, "none"):
         for name in set(tree) & set(SECTIONS) - set(_OF_DETECTOR):
             faults.add(name, "has no effect beside a detector; drop it, or drop the detector")
+        _check_data_of_detector(tree, faults)
         tree = {"views": "independent", **_encoder_defaults(tree), **tree}  # read by no detector
     tree = _with_modality_defaults(tree)
     parts: dict[str, Any] = {}
@@ -164,6 +167,19 @@ def resolve_preset(tree: Mapping[str, Any], where: str) -> Preset:
     if messages:
         raise PresetError([f"{where}: {message}" for message in messages])
     return Preset(**parts)
+
+
+def _check_data_of_detector(tree: Mapping[str, Any], faults: Faults) -> None:
+    """Add a fault for each option of `data` that a detector would not read."""
+    usual = _with_modality_defaults({"modality": tree.get("modality")}).get("data") or {}
+    data = tree.get("data")
+    if not isinstance(data, Mapping):
+        return
+    for name in _NOT_OF_DETECTOR:
+        default = usual.get(name, getattr(DataOptions, name, None))
+        if data.get(name, default) != default:
+            cure = "set detector.window" if name == "window" else "drop it"
+            faults.add(f"data.{name}", f"has no effect beside a detector; {cure}")
 
 
 def changed_data(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -155,6 +155,7 @@ class Detector:
         parts = [values[: start - window] for values, start in zip(whole, starts, strict=True)]
         self.scaling.fit(parts)
         self._build(window, whole[0].shape[1])
+        self._check_rows(series, [len(part) for part in parts])
         scaled = [self.scaling(values) for values in whole]
         for place, scorer in enumerate(self.scorers):
             known = [one[: len(part)] for one, part in zip(scaled, parts, strict=True)]
@@ -195,6 +196,18 @@ class Detector:
                 "longer recordings"
             )
         return starts, self.given
+
+    def _check_rows(self, series: Sequence[Series], fitted: Sequence[int]) -> None:
+        """Raise DataError where a scorer looks back farther than a recording goes."""
+        for scorer in self.scorers:
+            for one, rows in zip(series, fitted, strict=True):
+                if scorer.least > rows or scorer.reach > len(one):
+                    raise DataError(
+                        f"{one.id}: has {len(one)} rows, of which {rows} are fitted to, and the "
+                        f"scorer of {', '.join(scorer.names)} looks back over {scorer.reach} and "
+                        f"needs {scorer.least}; give it a smaller scale or fewer lags, set a "
+                        "smaller detector.window, or give longer recordings"
+                    )
 
     def score(self, values: Floats, *, causal: bool = False) -> Scores:
         """Score the rows of values (T, C), NaN = missing; C as in training."""

@@ -162,11 +162,12 @@ class IncidentTracker:
         """The incident that has begun and is not over, however short."""
         return self._found
 
-    def push(self, row: int, score: float) -> list[Change]:
+    def push(self, row: int, score: float, *, measured: bool = True) -> list[Change]:
         """Take the score of the next row and return what changed, in order.
 
-        A row without a score (NaN), and one that is left out, is one below the release. Raises
-        ValueError where `row` is not after the last.
+        A row without a score (NaN), and one that is left out, is one below the release. One that
+        nothing was measured in moves no threshold. Raises ValueError where `row` is not after the
+        last.
         """
         if self._row is not None and row <= self._row:
             raise ValueError(f"row {row} after row {self._row}: rows must rise")
@@ -184,7 +185,7 @@ class IncidentTracker:
         else:
             self._paused = True
             changes += self._pass_time(row)
-        if self.rules.following is not None and not math.isnan(score):
+        if self.rules.following is not None and measured and not math.isnan(score):
             opened = sum(change.kind == "opened" for change in changes)
             self._shift = self.rules.following.moved(self._shift, score >= threshold, opened)
         return changes
@@ -264,16 +265,24 @@ def find_incidents(
 
 
 def trace_incidents(
-    scores: npt.ArrayLike, rules: Rules, calibration: Calibration | None = None
+    scores: npt.ArrayLike,
+    rules: Rules,
+    calibration: Calibration | None = None,
+    *,
+    measured: npt.ArrayLike | None = None,
 ) -> tuple[list[Incident], npt.NDArray[np.float64]]:
-    """Return the incidents of `scores` (T,), and the threshold that each row met, (T,)."""
+    """Return the incidents of `scores` (T,), and the threshold that each row met, (T,).
+
+    `measured` (T,) is false where nothing was measured; None = everywhere something was.
+    """
     scores = np.asarray(scores, np.float64)
+    known = np.ones(len(scores), np.bool_) if measured is None else np.asarray(measured)
     tracker = IncidentTracker(rules, calibration)
     thresholds = np.full(len(scores), rules.threshold)
     changes = []
     for row, score in _worth_a_look(scores, rules):
         thresholds[row] = tracker.threshold
-        changes += tracker.push(row, score)
+        changes += tracker.push(row, score, measured=bool(known[row]))
     changes += tracker.finish()
     return [change.incident for change in changes if change.kind == "closed"], thresholds
 

@@ -76,7 +76,8 @@ class Live:
         results = []
         for place, row_values in enumerate(values):
             threshold = self.tracker.threshold
-            changes = tuple(self.tracker.push(self.rows, float(scores[place])))
+            measured = not np.isnan(row_values).all()
+            changes = tuple(self.tracker.push(self.rows, float(scores[place]), measured=measured))
             over = [self.explain() for change in changes if change.kind == "closed"]
             self._remember(context, len(context) - len(values) + place)
             begun = [self.explain() for change in changes if change.kind == "opened"]

@@ -33,7 +33,8 @@ def usual_stretches(detector: Detector, series: Series) -> Iterator[Series]:
     step = tenth(calibration) / detector.window  # a fault ends before it is usual
     follow = Following(_UNUSUAL, step, "rows")
     rules = Rules(threshold, merge_gap=calibration.run - 1, following=follow)
-    incidents, _ = trace_incidents(detector.score(series.values).fused, rules)
+    scores, measured = detector.score(series.values).fused, ~np.isnan(series.values).all(1)
+    incidents, _ = trace_incidents(scores, rules, measured=measured)
     half, first = detector.window // 2, 0
     for start, end in [*((one.start, one.end) for one in incidents), (len(series) + half, 0)]:
         if start - half - first >= least:

@@ -214,7 +214,8 @@ def _detected(detector: Detector, series: Series, options: RuleOptions, causal: 
         calibration, options, rows_per_day(rate_hz=series.rate_hz, times=series.times)
     )
     scores = detector.score(series.values, causal=causal)
-    incidents, thresholds = trace_incidents(scores.fused, rules, calibration)
+    measured = ~np.isnan(series.values).all(1)
+    incidents, thresholds = trace_incidents(scores.fused, rules, calibration, measured=measured)
     known = int(np.isfinite(scores.fused).sum())
     peaks = [incident.peak for incident in incidents]
     explanations = tuple(detector.explain(series.values, peaks, causal=causal))

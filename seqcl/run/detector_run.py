@@ -15,6 +15,7 @@ from seqcl.detection.series import Series, series_of
 from seqcl.detection.usual import usual_stretches
 from seqcl.errors import DataError, UsageError
 from seqcl.files import atomic_write, locked, sha256, sweep
+from seqcl.modalities.sequence.timestamps import GAP_STEPS
 from seqcl.run.build import threads
 from seqcl.run.embedding import check_rate
 from seqcl.run.facts import data_facts, train_facts, write_skipped
@@ -148,10 +149,13 @@ def open_recordings(
 def open_for_detector(
     run: Run, sources: Sequence[str], overrides: Sequence[str] = ()
 ) -> tuple[Detector, Dataset]:
-    """Return a run's detector, and recordings of its channels and its sampling rate."""
+    """Return a run's detector, and recordings of its channels and about its sampling rate.
+
+    Rows that come irregularly have another mean rate in each file.
+    """
     detector = load_detector(run)
     dataset = open_recordings(run.preset, sources, overrides, run.channels)
-    check_rate(run, dataset, sources[0])
+    check_rate(run, dataset, sources[0], within=GAP_STEPS)
     return detector, dataset
 
 

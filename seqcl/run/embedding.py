@@ -33,6 +33,8 @@ __all__ = [
 
 Level = Literal["instance", "step"]
 _AUDIO_HZ = 4_000
+_RATE_WITHIN = 1.01
+"""Ratio of two sampling rates that are taken to be one."""
 SUFFIXES = (".npz", ".h5", ".parquet")
 
 
@@ -47,14 +49,18 @@ def open_for(run: Run, sources: Sequence[str], overrides: Sequence[str] = ()) ->
     return dataset
 
 
-def check_rate(run: Run, dataset: Dataset, source: str) -> None:
-    """Raise DataError where data have another sampling rate than the run was trained on."""
+def check_rate(run: Run, dataset: Dataset, source: str, *, within: float = _RATE_WITHIN) -> None:
+    """Raise DataError where data have another sampling rate than the run was trained on.
+
+    A ratio up to `within` is borne, and a note of the dataset where it is a difference.
+    """
     rate, trained = dataset.rate_hz, run.manifest["rate_hz"]
-    if rate is not None and trained is not None and abs(rate - trained) > 0.01 * trained:
-        raise DataError(
-            f"{source}: has {rate:g} Hz and the run was trained on {trained:g} Hz; "
-            f"resample the data{_grid_of(trained)}"
-        )
+    if rate is None or trained is None or max(rate / trained, trained / rate) <= _RATE_WITHIN:
+        return
+    told = f"{source}: has {rate:g} Hz and the run was trained on {trained:g} Hz"
+    if max(rate / trained, trained / rate) > within:
+        raise DataError(f"{told}; resample the data{_grid_of(trained)}")
+    dataset.note(f"{told}; a window of as many rows lasts {trained / rate:.2f} times as long")
 
 
 def _grid_of(rate_hz: float) -> str:

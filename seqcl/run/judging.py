@@ -116,12 +116,12 @@ def _judged(
 
 
 def _mean(rows: Sequence[Judgement]) -> Judgement:
-    """Return means over recordings; NaN, where nothing could be counted, is left out."""
+    """Return means over the recordings in which something could be counted, None without any."""
     means: dict[str, float | None] = {}
     for name in Judgement.__dataclass_fields__:
         values = [getattr(row, name) for row in rows]
         if name == "system":
             continue
         known = [value for value in values if value is not None and not np.isnan(value)]
-        means[name] = None if None in values else float(np.mean(known)) if known else float("nan")
+        means[name] = float(np.mean(known)) if known and None not in values else None
     return Judgement(rows[0].system, **means)  # type: ignore[arg-type]

@@ -29,10 +29,6 @@ class StreamGrid:
         self.every_ns = every_ns
         self._grid = Grid(every_ns, channels, bounded=False)
 
-    def apart(self, before: int, after: int) -> int:
-        """Return nanoseconds from the interval of one time to that of another, which may be 0."""
-        return (after // self.every_ns - before // self.every_ns) * self.every_ns
-
     def push(
         self, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.float32], list[int]]:

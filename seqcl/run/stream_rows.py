@@ -15,8 +15,8 @@ import pyarrow as pa
 from seqcl.data.channels import match_channels
 from seqcl.data.options import DataOptions
 from seqcl.errors import DataError, UsageError
-from seqcl.modalities.sequence.dialect import is_missing, is_number
-from seqcl.modalities.sequence.tablefile import TIME_NAMES
+from seqcl.modalities.sequence.dialect import decimal_mark, is_missing, is_number
+from seqcl.modalities.sequence.tablefile import NO_TIME, TIME_NAMES
 from seqcl.modalities.sequence.timestamps import Clock, is_time
 from seqcl.run.folder import Run
 
@@ -64,12 +64,12 @@ def read_batches(
         return
     if header is None:
         raise DataError("standard input: is empty; the first line names the columns")
-    delimiter = options.delimiter or max(",;\t|", key=header.count)
-    first = next(csv.reader([header.rstrip("\x00")], delimiter=delimiter))
-    names = _names_of(first, run)
+    delimiter = options.delimiter or _delimiter(header.rstrip("\x00"), run)
+    first = _fields(header.rstrip("\x00"), delimiter)
+    names = _names_of(first, run, _decimal(first, delimiter), options.time)
     if names is not first:
         note(f"the first line names no channel; its columns are taken to be {', '.join(names)}")
-    parse = _Parser(names, delimiter, run, options.time)
+    parse = _Parser(names, delimiter, run, options, note)
     if options.every is not None and parse.time is None:
         raise DataError(
             f"standard input: has no time stamps, which data.every={options.every} needs; name "
@@ -89,21 +89,52 @@ def read_batches(
         batch = []
 
 
-def _names_of(first: list[str], run: Run) -> list[str]:
+def _delimiter(line: str, run: Run) -> str:
+    """Return what parts names of channels, or numbers and times; else the commonest."""
+
+    def fit(mark: str) -> tuple[bool, int]:
+        fields = _fields(line, mark)
+        decimal = _decimal(fields, mark)
+        told = set(fields) & set(run.channels) or all(
+            is_missing(cell) or is_number(cell, decimal) or is_time(cell) for cell in fields
+        )
+        return bool(told), line.count(mark)
+
+    return max(",;\t|", key=fit)
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter))
+
+
+def _decimal(fields: list[str], delimiter: str) -> str:
+    """Return the decimal mark, which may be a comma where that parts no fields."""
+    return "." if delimiter == "," else decimal_mark([fields])
+
+
+def _names_of(first: list[str], run: Run, decimal: str, time: str | None) -> list[str]:
     """Return the first line's fields where they name channels, as a header does.
 
     What comes in the middle of a file (``tail -F``) has none: as many numbers as the run has
-    channels, after a time stamp or without one, are taken to be in the order of training.
+    channels, after a time stamp or without one, are taken to be in the order of training. Raises
+    DataError for another number of them.
     """
     if {name.strip().lstrip("\ufeff") for name in first} & set(run.channels):
         return first
     values = first[len(first) - len(run.channels) :]
     timed = len(first) == len(run.channels) + 1 and _is_stamp(first[0])
     if not (timed or len(first) == len(run.channels)) or not all(
-        is_missing(value) or is_number(value) for value in values
+        is_missing(value) or is_number(value, decimal) for value in values
     ):
+        if any(_is_stamp(cell) or is_number(cell, decimal) for cell in first):
+            raise DataError(
+                f"standard input: the first line is no header, and has {len(first)} columns where "
+                f"the run has {len(run.channels)} channels; begin with the line that names them "
+                "(tail -n +1 -F FILE)"
+            )
         return first
-    return [*([TIME_NAMES[0]] if timed else []), *run.channels]
+    stamp = TIME_NAMES[0] if time in (None, NO_TIME) else time
+    return [*([stamp] if timed else []), *run.channels]
 
 
 def _is_stamp(cell: str) -> bool:
@@ -111,13 +142,13 @@ def _is_stamp(cell: str) -> bool:
     return is_time(cell) or (is_number(cell) and float(cell) >= _EARLIEST)
 
 
-def _number(cell: str) -> float:
+def _number(cell: str, decimal: str) -> float:
     """Return the number of a cell, NaN where it says that there is none, as in files."""
     if is_missing(cell):
         return np.nan
-    if not is_number(cell):
+    if not is_number(cell, decimal):
         raise ValueError(f"could not convert string to float: {cell[:40]!r}")
-    return float(cell)
+    return float(cell.replace(decimal, "."))
 
 
 class _Lines:
@@ -166,11 +197,21 @@ class _Lines:
 class _Parser:
     """Turns lines into rows of the run's channels."""
 
-    def __init__(self, names: list[str], delimiter: str, run: Run, asked: str | None) -> None:
+    def __init__(
+        self,
+        names: list[str],
+        delimiter: str,
+        run: Run,
+        options: DataOptions,
+        note: Callable[[str], None],
+    ) -> None:
         names = [name.strip().lstrip("\ufeff") for name in names]
-        by_name = {name.lower(): place for place, name in enumerate(names)}
-        usual = next((by_name[name] for name in TIME_NAMES if name in by_name), None)
-        self.time = names.index(asked) if asked in names else usual
+        self.time = _time_column(names, options.time)
+        self.group = names.index(options.group) if options.group in names else None
+        self.machine: str | None = None
+        self.doubtful = options.time is None and run.manifest["rate_hz"] is None
+        """Whether a first cell that is no time tells that the column holds none, as in training."""
+        self.note = note
         channels = [name for place, name in enumerate(names) if place != self.time]
         wanted = [name for name in channels if name in run.channels]
         found = match_channels(run.channels, wanted, named=True, where="standard input")
@@ -190,14 +231,22 @@ class _Parser:
             return StreamRow(
                 None, fault=f"it has {len(fields)} fields and the header {len(self.names)}"
             )
-        stamp = None
-        if self.time is not None:
-            try:
-                stamp = int(self.clock.read(pa.array([fields[self.time]]))[0])
-            except ValueError:
-                return StreamRow(None, fault=f"its time is {fields[self.time][:40]!r}")
+        if self.group is not None and fields[self.group] != self.machine:
+            if self.machine is not None:
+                return StreamRow(
+                    None,
+                    fault=f"it is of {fields[self.group][:40]!r} and the stream of "
+                    f"{self.machine[:40]!r}; give each a process of its own",
+                )
+            self.machine = fields[self.group]
         try:
-            values = [_number(fields[place]) for place in self.places]
+            stamp = self._stamp(fields)
+        except ValueError:
+            return StreamRow(None, fault=f"its time is {fields[self.time or 0][:40]!r}")
+        cells = [fields[place] for place in self.places]
+        decimal = _decimal(cells, self.delimiter)
+        try:
+            values = [_number(cell, decimal) for cell in cells]
         except ValueError as error:
             return StreamRow(None, stamp, str(error))
         with np.errstate(over="ignore"):
@@ -205,3 +254,34 @@ class _Parser:
         infinite = np.flatnonzero(np.isinf(row))
         row[infinite] = np.nan
         return StreamRow(row, stamp, infinite=tuple(infinite.tolist()))
+
+    def _stamp(self, fields: list[str]) -> int | None:
+        """Return the time of a row; raises ValueError where it should have one and has none."""
+        doubtful, self.doubtful = self.doubtful, False
+        if self.time is None:
+            return None
+        try:
+            return int(self.clock.read(pa.array([fields[self.time]]))[0])
+        except ValueError:
+            if not doubtful:
+                raise
+        self.note(
+            f"{fields[self.time][:40]!r} in column {self.names[self.time]!r} is no time; rows are "
+            "read without, as in training"
+        )
+        self.time = None
+        return None
+
+
+def _time_column(names: list[str], asked: str | None) -> int | None:
+    """Return the place of the column of times; raises DataError where one is named and absent."""
+    if asked == NO_TIME:
+        return None
+    if asked is not None:
+        if asked not in names:
+            raise DataError(
+                f"standard input: no column {asked!r} (data.time). Columns: {', '.join(names)}"
+            )
+        return names.index(asked)
+    places = {name.lower(): place for place, name in enumerate(names)}
+    return next((places[name] for name in TIME_NAMES if name in places), None)

@@ -41,6 +41,7 @@ from seqcl.run.detector_run import load_detector
 from seqcl.run.embedding import check_output
 from seqcl.run.folder import Run
 from seqcl.run.stream_grid import StreamGrid
+from seqcl.run.stream_order import StreamOrder
 from seqcl.run.stream_rows import StreamRow, read_batches
 
 __all__ = ["stream_lines"]
@@ -51,8 +52,6 @@ _TIMES = 10_000
 """Rows whose time is remembered, for the incident that is open."""
 _RATE_ROWS = 20
 """Steps from one row to the next that a stream's rate is taken from."""
-_LATE = 5
-"""Late rows in a row, in the order of time, after which the clock is taken to be theirs."""
 _SAVED_EVERY_S = 60.0
 """How often the state is written, beside at the end."""
 
@@ -73,8 +72,9 @@ def stream_lines(
     comes that is beyond it) gives a line ``{"row", "time", "score", "p_value", "alarm"}``, with
     ``"event"`` lines between: incidents that open and close, sensors missing or stuck, gaps in
     time, rows that are no rows, late or double ones (left out). With `state` the stream goes on
-    where it stopped, in the middle of an interval too; its state is written every minute and at
-    the end, which SIGINT and SIGTERM bring about too, once the rows that were read are scored.
+    where it stopped, in the middle of an interval too, and passes over rows that it has seen; its
+    state is written every minute and at the end, which SIGINT and SIGTERM bring about too, once the
+    rows that were read are scored.
     """
     check_output("--state", state)
     detector = load_detector(run)
@@ -151,30 +151,41 @@ class _Writer:
         self.run, self.live, self.out, self.grid = run, live, out, grid
         rate = run.manifest["rate_hz"]
         self.step = None if rate is None else 1e9 / rate
-        self.last_time: int | None = None
-        self.late: list[int] = []
+        self.order = StreamOrder(self.step, grid)
         self.steps: list[int] = []
         self.counts = {"rows": 0, "incidents": 0, "left_out": 0, "gaps": 0}
         self.latencies: deque[float] = deque(maxlen=_KEPT)
         self.times: deque[tuple[int, int]] = deque(maxlen=_TIMES)
+        self.kept: list[StreamRow] = []
+        """Rows that are yet to be scored."""
+        self.begun = 0.0
         self.whole = True
         """Whether no row is half scored, so that the state is one to go on from."""
 
     def take(self, rows: list[StreamRow]) -> None:
         """Score the rows that are rows and write what they did."""
-        begun = time.perf_counter()
+        self.begun = time.perf_counter()
         self.whole = False
-        kept = [row for row in rows if self._accepted(row)]
-        if kept:
-            values = np.stack([row.values for row in kept if row.values is not None])
-            stamps: list[int | None] = [row.time for row in kept]
-            if self.grid is None:
-                self._score(values, stamps)
-            else:
-                self._score(*self.grid.push(values, np.array(stamps, np.int64)))
-            self.latencies.extend([(time.perf_counter() - begun)] * len(kept))
+        for row in rows:
+            if self._accepted(row):
+                self.kept.append(row)
+                self.whole = False
+        self._score_kept()
         self.whole = True
         self.out.flush()
+
+    def _score_kept(self) -> None:
+        """Score the rows that wait: before an event of a row after them is written too."""
+        kept, self.kept = self.kept, []
+        if not kept:
+            return
+        values = np.stack([row.values for row in kept if row.values is not None])
+        stamps: list[int | None] = [row.time for row in kept]
+        if self.grid is None:
+            self._score(values, stamps)
+        else:
+            self._score(*self.grid.push(values, np.array(stamps, np.int64)))
+        self.latencies.extend([time.perf_counter() - self.begun] * len(kept))
 
     def _score(self, values: npt.NDArray[np.float32], stamps: Sequence[int | None]) -> None:
         """Score rows, or intervals of rows, and write what they did."""
@@ -219,7 +230,7 @@ class _Writer:
         """Return all that is remembered, as plain values."""
         return {
             "run": self.run.manifest["files"],
-            "last_time": self.last_time,
+            "last_time": self.order.last,
             "times": list(self.times),
             "live": self.live.state(),
             "grid": None if self.grid is None else self.grid.state(),
@@ -236,7 +247,7 @@ class _Writer:
         try:
             last = state["last_time"]
             times = [(index(row), index(time)) for row, time in state["times"]]
-            self.last_time = None if last is None else index(last)
+            self.order.resume(None if last is None else index(last), [time for _, time in times])
             self.live.restore(state["live"])
             if state["live"]["incident"].get("follows") != self.live.tracker.state()["follows"]:
                 self.note("the state is of another --far or --adaptive; the threshold begins anew")
@@ -246,35 +257,37 @@ class _Writer:
 
     def _accepted(self, row: StreamRow) -> bool:
         """Tell whether a row is one, and write an event where it is not, or after a gap."""
-        fault = row.fault
-        if not fault and row.time is not None and self.last_time is not None:
-            apart, step = row.time - self.last_time, self.step
-            if self.grid is not None:
-                apart, step = self.grid.apart(self.last_time, row.time), self.grid.every_ns
-            if apart < 0:
-                fault = "it is late"
-                if self.late and row.time < self.late[-1]:
-                    self.late = []
-                if row.time not in self.late:
-                    self.late.append(row.time)
-            elif apart == 0 and self.grid is None:
-                fault = "its time stamp is that of the last row"
-            elif step is not None and apart > GAP_STEPS * step:
-                self.counts["gaps"] += 1
-                self._line({"event": "gap", "row": self.live.rows, "seconds": apart / 1e9})
+        if row.time is not None and self.order.was_seen(row.time):
+            self._pass_over(row.time)
+            return False
+        fault = row.fault or ("" if row.time is None else self.order.fault(row.time))
         if fault:
             self.counts["left_out"] += 1
-            self._line({"event": "left_out", "row": self.live.rows, "reason": fault})
-            if len(self.late) >= _LATE:
-                self._follow_clock()
+            self._event({"event": "left_out", "reason": fault})
+            self._follow_clock()
             return False
-        if row.time is not None and self.last_time is not None:
-            self._compare_rate(row.time - self.last_time)
-        self.last_time, self.late = row.time, []
+        if row.time is not None and self.order.last is not None:
+            if (seconds := self.order.gap(row.time)) is not None:
+                self.counts["gaps"] += 1
+                self._event({"event": "gap", "seconds": seconds})
+            self._compare_rate(row.time - self.order.last)
         if row.infinite:
             names = [self.run.channels[place] for place in row.infinite]
-            self._line({"event": "infinite", "row": self.live.rows, "channels": names})
+            self._event({"event": "infinite", "channels": names})
+        self.order.keep(row.time)
         return True
+
+    def _event(self, line: dict[str, object]) -> None:
+        """Write an event of the row that comes next, after what the rows before it did."""
+        self._score_kept()
+        self._line({"event": line.pop("event"), "row": self.live.rows, **line})
+
+    def _pass_over(self, stamp: int) -> None:
+        """Count a row that was scored before the restart, and say so once."""
+        if "passed_over" not in self.counts:
+            self.counts["passed_over"] = 0
+            self.note(f"rows from {time_text(stamp)} on were seen before and are passed over")
+        self.counts["passed_over"] += 1
 
     def _compare_rate(self, apart: int) -> None:
         """Say once, after some rows, where they come at another rate than those of training."""
@@ -291,12 +304,14 @@ class _Writer:
             )
 
     def _follow_clock(self) -> None:
-        """Go on from the last of the late rows."""
-        line: dict[str, object] = {"event": "clock", "row": self.live.rows}
-        if self.last_time is not None:
-            line["from"] = time_text(self.last_time)
-        self._line({**line, "to": time_text(self.late[-1])})
-        self.last_time, self.late = self.late[-1], []
+        """Go on from the last of the late rows, where so many came that the clock is theirs."""
+        after = self.order.set_back()
+        if after is None:
+            return
+        before = self.order.last
+        known = {} if before is None else {"from": time_text(before)}
+        self._event({"event": "clock", **known, "to": time_text(after)})
+        self.order.keep(after)
 
     def _told(self, result: Result, stamp: int | None) -> None:
         self.counts["rows"] += 1

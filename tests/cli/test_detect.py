@@ -199,7 +199,7 @@ def test_lines_from_the_middle_of_a_file_are_taken_in_the_order_of_training(
     found = streamed(plant, "\n".join([*lines[11:], ""]), None)
     assert found[0]["text"].endswith("are taken to be timestamp, flow, heat, speed")
     assert [one["row"] for one in found if "event" not in one] == list(range(30))
-    with pytest.raises(DataError, match="missing channels"):
+    with pytest.raises(DataError, match="is no header, and has 5 columns"):
         streamed(plant, "\n".join(f"{line},1" for line in lines[11:]), None)
 
 

@@ -155,3 +155,12 @@ def test_extends_in_a_circle_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_preset_says_what_was_meant() -> None:
     with pytest.raises(UsageError, match="Did you mean 'series'"):
         load_preset("serie")
+
+
+def test_options_of_data_that_a_detector_does_not_read_are_refused() -> None:
+    mine = {"window": 64, "missing": "hold", "scaler": "none", "max_steps": 100, "columns": ["a"]}
+    with pytest.raises(PresetError) as caught:
+        resolve_preset({"modality": "sequence", "detector": "ensemble", "data": mine}, "p.yaml")
+    told = "\n".join(caught.value.faults)
+    assert "data.window: has no effect beside a detector; set detector.window" in told
+    assert len(caught.value.faults) == 4

@@ -1,5 +1,7 @@
 """The detector: what it finds, what it promises, and that it comes back as it was."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -295,3 +297,22 @@ def test_a_peak_before_the_first_whole_window_is_explained(causal: bool) -> None
     live = Live(short, Rules(threshold=5.0))
     opened = [one for result in live.push(values) for one in result.explanations if one]
     assert int(opened[0].shares.argmax()) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("forecast", {"lags": 600}),
+        ("forecast", {"lags": 170}),
+        ("kernel_distance", {"scale": 4.0}),
+        ("contrastive", {"scale": 3.0}),
+        ("each_channel", {"scorer": Spec("scorers", "forecast", {"lags": 600})}),
+    ],
+)
+def test_a_scorer_that_looks_back_farther_than_a_recording_goes_is_refused(
+    name: str, options: dict[str, Any]
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+    detector = Detector(window=56, scorers=(Spec("scorers", name, options),))
+    with pytest.raises(DataError, match="has 300 rows, of which 169 are fitted to"):
+        detector.fit([Series(rows, "pump")])

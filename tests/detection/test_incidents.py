@@ -339,3 +339,14 @@ def test_a_step_is_five_tenths_and_no_row_moves_a_threshold_by_more_than_half_of
     worth = learnt.shares.score_at(0.01) - learnt.shares.score_at(0.1)
     step = following(learnt, rate, "rows").step
     assert step == pytest.approx(worth * min(5, 0.5 / rate))
+
+
+def test_a_silence_teaches_a_threshold_nothing() -> None:
+    scores = drifting(5, 900)
+    measured = np.ones(900, bool)
+    measured[300:600] = False
+    rules = Rules(2.0, following=Following(0.05, 0.4, "rows"))
+    thresholds = trace_incidents(scores, rules, measured=measured)[1]
+    assert (thresholds[301:601] == thresholds[300]).all()
+    without = trace_incidents(scores[measured], rules)[1]
+    np.testing.assert_allclose(thresholds[measured], without)

@@ -16,7 +16,7 @@ import pytest
 from seqcl.detection.detector import Detector
 from seqcl.detection.live import Live
 from seqcl.detection.series import Series
-from seqcl.errors import ArtefactError, UsageError
+from seqcl.errors import ArtefactError, DataError, UsageError
 from seqcl.registry import Spec
 from seqcl.run import stream_rows, streaming
 from seqcl.run.detecting import RuleOptions
@@ -147,14 +147,13 @@ def test_a_clock_that_is_set_back_is_followed(run: Any) -> None:
         (["2024-01-01 00:00:00", "1.5", "2"], ["timestamp", "flow", "heat"]),
         (["1704067200", "1.5", ""], ["timestamp", "flow", "heat"]),
         (["1.5", "2"], ["flow", "heat"]),
-        (["1.5", "2", "0"], ["1.5", "2", "0"]),
         (["time", "heat", "flow"], ["time", "heat", "flow"]),
     ],
 )
 def test_only_what_can_be_a_time_is_one_where_no_line_names_the_columns(
     run: Any, first: list[str], names: list[str]
 ) -> None:
-    assert stream_rows._names_of(first, run) == names
+    assert stream_rows._names_of(first, run, ".", None) == names
 
 
 @pytest.mark.parametrize("every_s", [6, 60, 80, 180])
@@ -249,3 +248,99 @@ def test_cells_are_missing_and_numbers_as_in_files(run: Any) -> None:
     assert len([one for one in found if "event" not in one]) == 10
     assert [one["reason"][-7:] for one in events(found, "left_out")] == ["'1_000'", ": 'n/a'"]
     assert [one["channels"] for one in events(found, "infinite")] == [["heat"], ["heat"]]
+
+
+@pytest.mark.parametrize("every", [None, "2min"])
+@pytest.mark.parametrize("again", [0, 20])
+def test_rows_that_come_once_more_after_a_restart_are_passed_over(
+    run: Any, tmp_path: Path, every: str | None, again: int
+) -> None:
+    rows, state = lines_of(60), tmp_path / "state.json"
+    whole = streamed(run, rows, tmp_path / "whole.json", every)
+    found = streamed(run, rows[:31], state, every)
+    more = streamed(run, rows[again:], state, every)
+    assert len(events(more, "note")) == 1
+    assert "were seen before" in events(more, "note")[0]["text"]
+    assert not events(more, "left_out") + events(more, "clock")
+    same_rows(found + more, whole)
+
+
+def test_a_clock_may_be_set_back_once_newer_rows_came_after_a_restart(
+    run: Any, tmp_path: Path
+) -> None:
+    rows, state = lines_of(40), tmp_path / "state.json"
+    streamed(run, rows[:20], state)
+    found = streamed(run, rows[15:30] + rows[10:30], state)
+    assert len(events(found, "clock")) == 1
+    assert len([one for one in found if "event" not in one]) == 10 + 20 - 5
+
+
+def test_a_clock_that_was_wrong_before_a_restart_is_followed_after_it(
+    run: Any, tmp_path: Path
+) -> None:
+    rows, state = lines_of(40), tmp_path / "state.json"
+    streamed(run, [*rows[:20], moved(rows[20], "2099-01-01T00:00:00")], state)
+    found = streamed(run, rows[21:], state)
+    assert len(events(found, "clock")) == 1
+
+
+def test_events_of_a_backlog_stand_before_the_line_of_their_row(run: Any) -> None:
+    rows = lines_of(50)
+    rows[20] = rows[20].rsplit(",", 1)[0] + ",inf"
+    rows[30] = "what is this?"
+    del rows[40:43]
+    found = streamed(run, rows)
+    assert [events(found, kind)[-1]["row"] for kind in ("infinite", "left_out", "gap")] == [
+        20, 30, 39,
+    ]  # fmt: skip
+    at = [one["row"] for one in found if "event" not in one or one["event"] in ("gap", "infinite")]
+    assert at == sorted(at)
+    for place, one in enumerate(found):
+        if one.get("event") in ("infinite", "left_out", "gap"):
+            rows_after = [later["row"] for later in found[place:] if "event" not in later]
+            assert rows_after[0] == one["row"]
+
+
+def lines_out(run: Any, text: str, **data: Any) -> list[dict[str, Any]]:
+    """Return the lines that a stream of `text` wrote."""
+    out = io.StringIO()
+    overrides = [f"data.{name}={value}" for name, value in data.items()]
+    streaming.stream_lines(run, io.BytesIO(text.encode()), out, RuleOptions(), overrides=overrides)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_times_are_read_as_the_preset_says_or_not_at_all(run: Any) -> None:
+    rows = [row.split("T")[1] for row in lines_of(9)]
+    text = "\n".join([HEADER, *rows, ""])
+    assert len(events(lines_out(run, text), "left_out")) == 9  # it was trained on times
+    for given in ({"time": "none"}, {}):
+        run.manifest["rate_hz"] = None if not given else 1 / 60
+        found = lines_out(run, text, **given)
+        assert [one["row"] for one in found if "event" not in one] == list(range(9))
+        assert ["is no time" in one["text"] for one in events(found, "note")] == [True] * (
+            not given
+        )
+    with pytest.raises(DataError, match=r"no column 'clock' \(data.time\). Columns: time, flow"):
+        lines_out(run, text, time="clock")
+
+
+def test_rows_of_another_machine_are_left_out_by_name(run: Any) -> None:
+    rows = [f"{row},{'AB'[place % 2]}" for place, row in enumerate(lines_of(8))]
+    found = lines_out(run, "\n".join([HEADER + ",machine", *rows, ""]), group="machine")
+    assert len([one for one in found if "event" not in one]) == 4
+    reasons = [one["reason"] for one in events(found, "left_out")]
+    assert reasons == ["it is of 'B' and the stream of 'A'; give each a process of its own"] * 4
+
+
+def test_decimal_commas_are_read_as_in_files(run: Any) -> None:
+    rows = lines_of(30)
+    comma = [row.replace(",", ";").replace(".", ",") for row in rows]
+    found = lines_out(run, "\n".join([HEADER.replace(",", ";"), *comma, ""]))
+    same_rows(found, streamed(run, rows))
+    same_rows(lines_out(run, "\n".join([*comma, ""])), streamed(run, rows))
+
+
+@pytest.mark.parametrize("first", ["1.5,2,0", "2024-01-01 00:00:00,1.5,2,0"])
+def test_a_first_line_that_is_no_header_and_no_row_is_told_so(run: Any, first: str) -> None:
+    with pytest.raises(DataError, match="the first line is no header, and has . columns where"):
+        lines_out(run, first + "\n")

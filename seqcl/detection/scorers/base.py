@@ -55,6 +55,11 @@ class Scorer(ABC):
         """Rows from one window to the next, offline."""
         return 1
 
+    @property
+    def least(self) -> int:
+        """Rows of a recording that it can be fitted to."""
+        return self.covering + self.covering // 8 + 1
+
     @abstractmethod
     def fit(self, parts: Sequence[Tensor], rng: Rng) -> None:
         """Learn what is normal from recordings (T, C), each at least two windows long."""

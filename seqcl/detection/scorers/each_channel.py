@@ -61,6 +61,11 @@ class EachChannel(Scorer):
         """That of the scorer."""
         return self.scorer.hop
 
+    @property
+    def least(self) -> int:
+        """That of the scorer."""
+        return self.scorer.least
+
     def fit(self, parts: Sequence[Tensor], rng: Rng) -> None:
         """Fit the scorer to every channel of every recording."""
         self.scorer.fit([channel for part in parts for channel in torch.split(part, 1, dim=1)], rng)

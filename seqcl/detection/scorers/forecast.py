@@ -26,7 +26,7 @@ class Forecast(Scorer):
     Args:
         channels: C.
         window: rows of the detector's window.
-        lags: rows that predict; fewer where the training data are short.
+        lags: rows that predict.
         ridge: per training row.
     """
 
@@ -50,6 +50,11 @@ class Forecast(Scorer):
     def reach(self) -> int:
         """The lags and the row itself."""
         return self.lags + 1
+
+    @property
+    def least(self) -> int:
+        """A row beside one with its lags."""
+        return self.lags + 2
 
     def fit(self, parts: Sequence[Tensor], rng: Rng) -> None:
         """Solve one regression for each channel."""

@@ -71,9 +71,8 @@ class Clock:
             return _unix(column)
         first = column[0].as_py().strip()
         if _NUMBER.fullmatch(first):
-            number = pa.int64() if first.isdecimal() else pa.float64()
-            convert = _unix(column.cast(number))
-            return lambda block: convert(block.cast(number))
+            convert = _unix(_numbers(column))
+            return lambda block: convert(_numbers(block))
         self.local = _ZONE.search(first) is None
         stamp = pa.timestamp("ns", None if self.local else "UTC")
         return lambda block: _integers(_iso(pc.utf8_trim_whitespace(block)).cast(stamp))
@@ -86,6 +85,14 @@ class Clock:
             except pa.ArrowInvalid:
                 return index
         return 0
+
+
+def _numbers(texts: pa.Array) -> pa.Array:
+    """Return whole numbers where all are, which hold every nanosecond, else floats."""
+    try:
+        return texts.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return texts.cast(pa.float64())
 
 
 def _iso(texts: pa.Array) -> pa.Array:

@@ -31,6 +31,8 @@ def nanoseconds(*texts: str) -> list[int]:
         (["2020-03-09 10:14:33+01:00"], ["2020-03-09T09:14:33"]),
         (["1583748873", "1583748874"], ["2020-03-09T10:14:33", "2020-03-09T10:14:34"]),
         (["1583748873.5"], ["2020-03-09T10:14:33.5"]),
+        (["1583748873", "1583748873.5"], ["2020-03-09T10:14:33", "2020-03-09T10:14:33.5"]),
+        (["1583748873.5", "1583748874"], ["2020-03-09T10:14:33.5", "2020-03-09T10:14:34"]),
         (["1583748873500"], ["2020-03-09T10:14:33.5"]),
         (["1583748873500000"], ["2020-03-09T10:14:33.5"]),
         (["1583748873500000001"], ["2020-03-09T10:14:33.500000001"]),
@@ -186,3 +188,9 @@ def test_stamps_of_the_skipped_hour_may_all_be_the_hour_after_it(block):
 def test_steps_of_two_sorts_without_one_in_the_middle_have_the_rate_of_their_median():
     stamps = np.cumsum([0, 7, 14, 1, 1]) * 10**9
     assert timing([stamps], local=False).rate_hz == 1 / 4
+
+
+def test_whole_and_broken_seconds_may_come_in_blocks_of_their_own() -> None:
+    clock = Clock()
+    blocks = [clock.read(pa.array([cell])) for cell in ("1583748873", "1583748873.5", "1583748874")]
+    assert np.diff(np.concatenate(blocks)).tolist() == [SECOND // 2] * 2

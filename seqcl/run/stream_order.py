@@ -1,0 +1,81 @@
+"""The order of a stream's rows: gaps, late rows, a clock set back, rows seen before a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from seqcl.modalities.sequence.timestamps import GAP_STEPS
+from seqcl.run.stream_grid import StreamGrid
+
+__all__ = ["StreamOrder"]
+
+_LATE = 5
+"""Late rows in a row, in the order of time, after which the clock is taken to be theirs."""
+
+
+class StreamOrder:
+    """Compares the time stamp of each row, in nanoseconds, with that of the last that was kept.
+
+    Args:
+        step_ns: usual step from one row to the next; None = unknown.
+        grid: intervals that rows are brought to, which may hold several; None = none.
+    """
+
+    def __init__(self, step_ns: float | None, grid: StreamGrid | None) -> None:
+        self._grid = grid
+        self._step = step_ns if grid is None else grid.every_ns
+        self.last: int | None = None
+        """Time of the last row that was kept."""
+        self._late: list[int] = []
+        self._seen: frozenset[int] = frozenset()
+
+    def resume(self, last: int | None, times: Iterable[int]) -> None:
+        """Go on after `last`; rows whose `times` are remembered may come once more."""
+        self.last = last
+        self._seen = frozenset(times) | ({self._start(last)} if last is not None else set())
+
+    def was_seen(self, time: int) -> bool:
+        """Tell whether a row is one of before the restart; none is, once a newer one has come.
+
+        Rows older than all that is remembered are.
+        """
+        if not self._seen or self.last is None or time > self.last:
+            self._seen = frozenset()
+            return False
+        start = self._start(time)
+        return start in self._seen or start < min(self._seen)
+
+    def fault(self, time: int) -> str:
+        """Say why a row is left out; nothing where it is the next one."""
+        apart = self._apart(time)
+        if apart is None:
+            return ""
+        if apart < 0:
+            if self._late and time < self._late[-1]:
+                self._late = []
+            if time not in self._late:
+                self._late.append(time)
+            return "it is late"
+        double = apart == 0 and self._grid is None
+        return "its time stamp is that of the last row" if double else ""
+
+    def gap(self, time: int) -> float | None:
+        """Return the seconds since the last row where that is a gap."""
+        apart = self._apart(time)
+        if apart is None or self._step is None or apart <= GAP_STEPS * self._step:
+            return None
+        return apart / 1e9
+
+    def keep(self, time: int | None) -> None:
+        """Take the row as the last one."""
+        self.last, self._late = time, []
+
+    def set_back(self) -> int | None:
+        """Return the time of the last late row, where so many came that the clock is theirs."""
+        return self._late[-1] if len(self._late) >= _LATE else None
+
+    def _start(self, time: int) -> int:
+        return time if self._grid is None else time // self._grid.every_ns * self._grid.every_ns
+
+    def _apart(self, time: int) -> int | None:
+        return None if self.last is None else self._start(time) - self._start(self.last)
