@@ -169,11 +169,13 @@ RECIPE = (
 
 
 _LEARNT = next(spec for spec in default_scorers(1) if spec.name == "contrastive")
+_BANKS, _OTHERS = ("nearest", "prototype"), ("forecast", "hidden_row", "pca")
 _MORE: dict[str, Spec[Any]] = {
     "not_injected": Spec(
         "scorers", "contrastive", {**_LEARNT.options, "inject": False, "scores": ("learnt",)}
     ),
-    **{name: Spec("scorers", name) for name in ("forecast", "hidden_row")},
+    **{name: Spec("scorers", "contrastive", {"scores": (name,)}) for name in _BANKS},
+    **{name: Spec("scorers", name) for name in _OTHERS},
 }
 _KERNELS, _PLAIN = ("kernel_distance",), ("mean_shift", "amplitude")
 _LEARNING = ("contrastive", "each_channel")
@@ -193,7 +195,7 @@ ABLATIONS: dict[str, tuple[str, ...]] = {
     "kernels alone": _KERNELS,
     "mean shift alone": ("mean_shift",),
     "amplitude alone": ("amplitude",),
-    **{f"with {name}": (*_ALL, name) for name in ("forecast", "hidden_row")},
+    **{f"with {name}": (*_ALL, name) for name in (*_BANKS, *_OTHERS)},
 }
 
 

@@ -304,6 +304,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "forecast": f"{_DET}.scorers.forecast:Forecast",
         "amplitude": f"{_DET}.scorers.amplitude:Amplitude",
         "hidden_row": f"{_DET}.scorers.hidden_row:HiddenRow",
+        "pca": f"{_DET}.scorers.pca:Pca",
         "each_channel": f"{_DET}.scorers.each_channel:EachChannel",
     },
     "baselines": {

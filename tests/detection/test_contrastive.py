@@ -25,13 +25,14 @@ def fitted(**options: object) -> Contrastive:
 
 
 def test_another_shape_of_the_same_level_and_spread_is_seen() -> None:
-    scorer, values = fitted(scores=("injected", "learnt", "nearest")), rhythm(300, 2)
+    names = ("injected", "learnt", "nearest", "prototype")
+    scorer, values = fitted(scores=names), rhythm(300, 2)
     time = torch.arange(100, 148)
     values[time, 0] = 1.4 * torch.sin(2 * torch.pi * time / 7.0)
     found = scorer.trailing(values)
     broken = found[100 : 148 - WINDOW]
     usual = torch.cat([found[: 100 - WINDOW], found[148:]])
-    assert scorer.names == ("injected", "learnt", "nearest")
+    assert scorer.names == names
     assert (broken.median(0).values > usual.quantile(0.9, 0)).all()
 
 
@@ -57,6 +58,17 @@ def test_the_bank_spreads_out() -> None:
     )
     assert torch.equal(_spread(rows, 0.6), rows[[0, 4, 2]])
     assert len(_spread(rows, 0.01)) == 1
+
+
+def test_a_prototype_is_the_centre_of_a_cluster_and_the_nearest_counts() -> None:
+    scorer = fitted(steps=5, scores=("prototype",), prototypes=3)
+    features, _ = scorer._features(rhythm(100, 3), 1)
+    rows, centres = scorer._projected(features), scorer.state["prototypes"]
+    assert centres.shape == (3, rows.shape[1])
+    torch.testing.assert_close(centres.norm(dim=1), torch.ones(3))
+    slow = torch.stack([min(1 - row @ centre for centre in centres) for row in rows])
+    found = scorer._prototype(features, features)
+    torch.testing.assert_close(found, slow.clamp(min=0) + 1e-3)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from seqcl.config import load_preset
 from seqcl.detection.scorers.each_channel import EachChannel
 from seqcl.detection.scorers.hidden_row import HiddenRow
 from seqcl.detection.scorers.mean_shift import MeanShift
+from seqcl.detection.scorers.pca import Pca
 from seqcl.detection.series import Series
 from seqcl.registry import Spec
 from seqcl.rng import Rng
@@ -28,6 +29,26 @@ def test_each_channel_takes_the_mean_of_the_highest_scores_of_a_shared_scorer() 
         scorer = EachChannel(4, WINDOW, scorer=Spec("scorers", "mean_shift"), top=top)
         scorer.fit(parts, Rng(0))
         torch.testing.assert_close(scorer.trailing(values), apart[4 - top :].mean(0))
+
+
+def test_principal_components_leave_what_normal_windows_do_not_have() -> None:
+    time = np.arange(600)
+    wave = np.stack([np.sin(time / 3), np.cos(time / 3), 0 * time], 1)
+    values = torch.from_numpy(
+        (wave + 0.05 * np.random.default_rng(0).normal(size=(600, 3))).astype("f")
+    )
+    scorer = Pca(3, WINDOW)
+    scorer.fit([values[:300], values[300:400]], Rng(0))
+    assert scorer.state["axes"].shape[1] == 2  # the phases of one rhythm
+    windows = values[:300].unfold(0, WINDOW, 1).flatten(1)
+    kept = scorer.state["axes"] @ scorer.state["axes"].T
+    away = [row - scorer.state["centre"] for row in windows]
+    left = torch.stack([(row - kept @ row).square().mean().sqrt() for row in away])
+    torch.testing.assert_close(scorer.trailing(values[:300])[:, 0], left + 1e-3)
+    broken = values[400:].clone()
+    broken[100:116, 2] += 1.0
+    found = scorer.trailing(broken)[:, 0]
+    assert found[100] > 3 * found[:80].max()
 
 
 def test_a_row_that_does_not_follow_from_its_window_is_high_once_trained() -> None:

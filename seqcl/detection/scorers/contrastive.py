@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
+from sklearn.cluster import KMeans
 from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,6 +24,8 @@ from seqcl.rng import Rng
 from seqcl.views.injection import Injection
 
 __all__ = ["Contrastive"]
+
+Score = Literal["injected", "learnt", "nearest", "prototype"]
 
 _CHANNEL_SHARE = 0.3
 """Of the channels, those that an injected anomaly is in."""
@@ -51,7 +54,9 @@ class Contrastive(Scorer):
 
     - `injected`: what that head says;
     - `learnt`: Mahalanobis distance of the features from those of training (Ledoit-Wolf);
-    - `nearest`: mean cosine distance of the projection from the three nearest of a memory bank.
+    - `nearest`: mean cosine distance of the projection from the three nearest of a memory bank;
+    - `prototype`: cosine distance of the projection from the nearest of some prototypes, the
+      centres of its clusters in training.
 
     With ``objective="triplet", inject=False, scores=("nearest",)`` it is the recipe of PaAno (ICLR
     2026): the negative of each anchor is the farthest positive of the batch.
@@ -67,6 +72,7 @@ class Contrastive(Scorer):
         steps: of gradient.
         width: channels of the first layer.
         bank: share of the training windows in the memory bank, spread out by farthest points.
+        prototypes: how many at most.
         hops: windows that begin within one window's length, offline.
     """
 
@@ -79,10 +85,11 @@ class Contrastive(Scorer):
         view: Literal["shape", "raw"] = "shape",
         objective: Literal["info_nce", "triplet"] = "info_nce",
         inject: bool = True,
-        scores: tuple[Literal["injected", "learnt", "nearest"], ...] = ("injected", "learnt"),
+        scores: tuple[Score, ...] = ("injected", "learnt"),
         steps: Annotated[int, Ge(1)] = 150,
         width: Annotated[int, Ge(4)] = 32,
         bank: Annotated[float, Gt(0), Le(1)] = 0.1,
+        prototypes: Annotated[int, Ge(1)] = 16,
         hops: Annotated[int, Ge(1)] = 8,
     ) -> None:
         super().__init__(channels, window)
@@ -99,7 +106,8 @@ class Contrastive(Scorer):
         rows = max(8, round(window * scale))
         self._hop = max(1, rows // hops)
         self.rows = rows - rows % self._hop
-        self.view, self.steps, self.bank = view, steps, bank
+        self.view, self.steps = view, steps
+        self.bank, self.prototypes = bank, prototypes
         self.objective, self.inject, self.scores = objective, inject, scores
         self.encoder = _Encoder(channels, width, stride=2 if rows >= 24 else 1)
 
@@ -140,6 +148,8 @@ class Contrastive(Scorer):
         }
         if "nearest" in self.scores:
             self.state["bank"] = _spread(self._projected(sample), self.bank)
+        if "prototype" in self.scores:
+            self.state["prototypes"] = self._centres(self._projected(sample), rng.fork(2))
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take back a `state` that was saved, and the encoder's weights in it."""
@@ -163,6 +173,16 @@ class Contrastive(Scorer):
         cosines = self._projected(features) @ self.state["bank"].T
         near = cosines.topk(min(_NEIGHBOURS, cosines.shape[1]), 1).values
         return (1 - near.mean(1)).clamp(min=0) + _SMALLEST
+
+    def _prototype(self, features: Tensor, logits: Tensor) -> Tensor:
+        cosines = self._projected(features) @ self.state["prototypes"].T
+        return (1 - cosines.amax(1)).clamp(min=0) + _SMALLEST
+
+    def _centres(self, rows: Tensor, rng: Rng) -> Tensor:
+        """Return the centres (k, D) of unit rows (N, D), of length 1 too."""
+        count, seed = min(self.prototypes, len(rows)), int(rng.host.integers(2**31))
+        found = KMeans(count, n_init=1, random_state=seed).fit(rows.double().numpy())
+        return F.normalize(torch.from_numpy(found.cluster_centers_).float(), dim=1)
 
     @torch.no_grad()
     def _projected(self, features: Tensor) -> Tensor:
