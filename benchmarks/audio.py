@@ -9,7 +9,7 @@ esc10       each of five folds as queries against the other four, on which alone
 esc10_all   the same queries, by one model that was pretrained on all clips, without labels
             (transductive).
 fsdd        spoken digits of two speakers against those of four others, on which alone the model is
-            pretrained.
+            pretrained; also with the mean of each speaker taken away (`--centre group`).
 
 Cosine similarity; P@1, average precision over the whole ranking and over its first 10, and logistic
 regression (C = 1) on standardised embeddings. Each part of a set and seed runs in a process of its
@@ -38,6 +38,7 @@ from sklearn.preprocessing import StandardScaler
 from seqcl.batch import Embeddings
 from seqcl.config.preset import Preset, load_preset
 from seqcl.data.dataset import Dataset, open_dataset
+from seqcl.embeddings.centring import centre_groups
 from seqcl.files import atomic_write
 from seqcl.metrics.retrieval import retrieval_scores
 from seqcl.model import Model
@@ -65,6 +66,8 @@ class Set:
     gallery: tuple[str, ...]
     """Splits that are searched, less the queries."""
     transductive: bool = False
+    centred: bool = False
+    """Whether there are rows with the mean of each group (speaker) taken away, too."""
 
 
 _ESC = ("data.label=category", "data.group=freesound_id", "data.split=fold")
@@ -72,7 +75,12 @@ SETS = {
     "esc10": Set("esc10", "audio-instant", _ESC, FOLDS, FOLDS),
     "esc10_all": Set("esc10", "audio-instant", _ESC, FOLDS, FOLDS, transductive=True),
     "fsdd": Set(
-        "fsdd", "speech", ("data.label=digit", "data.group=speaker"), ("test",), ("train",)
+        "fsdd",
+        "speech",
+        ("data.label=digit", "data.group=speaker"),
+        ("test",),
+        ("train",),
+        centred=True,
     ),
 }
 
@@ -139,10 +147,14 @@ def measure(
         gallery = _opened(folder, [split for split in chosen.gallery if split != part], preset)
         queries = _opened(folder, [part], preset)
         for system, first, second, cost in _systems(preset, models, gallery, queries, seed):
-            record = {"set": name, "part": part, "seed": seed, "system": system}
-            record |= scores(first, second) | cost
-            record["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-            records.append(record)
+            rows = {system: (first, second)}
+            if chosen.centred:
+                rows[f"{system}, centred"] = centre_groups(first), centre_groups(second)
+            for row, pair in rows.items():
+                record = {"set": name, "part": part, "seed": seed, "system": row}
+                record |= scores(*pair) | cost
+                record["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+                records.append(record)
     return records
 
 

@@ -34,6 +34,7 @@ from seqcl.cli.progress import note, note_skipped
     show_default="32",
     help="Steps that each vector of --level step sees.",
 )
+@options.centre
 @options.data_overrides
 @options.world_size
 @options.heavy
@@ -43,6 +44,7 @@ def command(run: Path, data_sources: tuple[str, ...], out: Path, **given: Any) -
     On several processes: torchrun --nproc-per-node N -m seqcl embed …
     """
     from seqcl.distributed import rank
+    from seqcl.embeddings.centring import centre_groups
     from seqcl.errors import UsageError
     from seqcl.run import embed_sources, load, write_embeddings
     from seqcl.run.embedding import SUFFIXES, check_output
@@ -68,6 +70,8 @@ def command(run: Path, data_sources: tuple[str, ...], out: Path, **given: Any) -
         )
         if rank():
             return 0
+        if given["centre"]:
+            found = centre_groups(found)
         write_embeddings(found, out)
     for text in dataset.notes:
         note(f"note: {text}")

@@ -50,6 +50,7 @@ from seqcl.cli.progress import note, note_skipped, print_lines, print_table
 @click.option(
     "--report", metavar="FILE.html", type=click.Path(path_type=Path), help="Write the HTML report."
 )
+@options.centre
 @options.data_overrides
 @options.heavy
 def command(
@@ -79,6 +80,7 @@ def command(
         tasks=given["tasks"],
         labels=parse_labels(given["labels"]),
         controls=given["controls"],
+        centre=given["centre"],
         overrides=given["overrides"],
         device=given["device"],
         batch_size=given["batch_size"] or 256,

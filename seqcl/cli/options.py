@@ -95,6 +95,15 @@ def data_overrides(command: F) -> F:
     )(command)
 
 
+def centre(command: F) -> F:
+    """Add --centre."""
+    return click.option(
+        "--centre",
+        type=click.Choice(["group"]),
+        help="Take from each embedding the mean of its group (a speaker, a machine) in these data.",
+    )(command)
+
+
 def index_folder(command: F) -> F:
     """Add the argument INDEX."""
     return click.argument("index", metavar="INDEX", type=click.Path(path_type=Path))(command)

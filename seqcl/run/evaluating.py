@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from seqcl.batch import Embeddings
 from seqcl.data.dataset import Dataset
 from seqcl.data.source import Skipped
+from seqcl.embeddings.centring import centre_groups
 from seqcl.errors import DataError, UsageError, did_you_mean
 from seqcl.evaluation.base import Difference, Evaluator, Row, paired_difference
 from seqcl.evaluation.labels import LabelBudget, evaluate_budget
@@ -47,6 +49,7 @@ def evaluate(
     tasks: Sequence[str] = (),
     labels: LabelBudget | None = None,
     controls: bool = True,
+    centre: Literal["group"] | None = None,
     overrides: Sequence[str] = (),
     device: str = "auto",
     batch_size: int = 256,
@@ -56,6 +59,8 @@ def evaluate(
     """Run the tasks on the test records, with the train records as reference.
 
     Every number of the test split is computed once, with choices made on the train split alone.
+    With `centre` the embeddings of every system, and of each split by itself, are less the mean of
+    their group (`centre_groups`).
     """
     specs = _task_specs(run, tasks)
     with threads(cpu_threads):
@@ -66,6 +71,8 @@ def evaluate(
         for system, made in _systems(run, reference, held_out, device, batch_size, controls):
             if on_system is not None:
                 on_system(system)
+            if centre is not None:
+                made = _centred(made)
             rows.extend(_rows(system, made, specs, labels))
             if system == TRAINED and not isinstance(made, str):
                 kept = made[1]
@@ -132,6 +139,13 @@ def _embedded(
     if reference is not None:
         first = embed(model, reference, device=target, batch_size=batch_size)
     return first, embed(model, test, device=target, batch_size=batch_size), None
+
+
+def _centred(made: Made) -> Made:
+    if isinstance(made, str):
+        return made
+    reference, test, able = made
+    return None if reference is None else centre_groups(reference), centre_groups(test), able
 
 
 def _rows(

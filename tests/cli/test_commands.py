@@ -78,6 +78,27 @@ def test_json_on_stdout_is_json_alone(run: Path, seqcl: Seqcl, waves: Path) -> N
     assert row["task"] == "knn"
 
 
+def test_the_mean_of_each_group_is_taken_away_where_that_is_asked(
+    run: Path, seqcl: Seqcl, waves: Path, tmp_path: Path
+) -> None:
+    with np.load(waves) as held:
+        groups = np.array(["ann", "ben", "cid"])[np.arange(24) // 8]
+        np.savez(tmp_path / "g.npz", X=held["X"], y=held["y"], groups=groups)
+    seqcl("embed", run, "--data", "g.npz", "--out", "e.npz", "--threads", "1")
+    seqcl("embed", run, "--data", "g.npz", "--out", "c.npz", "--threads", "1", "--centre", "group")
+    with np.load(tmp_path / "e.npz") as plain, np.load(tmp_path / "c.npz") as centred:
+        for name in ("ann", "ben", "cid"):
+            rows = plain["embeddings"][groups == name]
+            np.testing.assert_allclose(
+                centred["embeddings"][groups == name], rows - rows.mean(0), atol=1e-5
+            )
+    done = seqcl("evaluate", run, "--train", "g.npz", "--test", "g.npz", "--task", "knn",
+                 "--centre", "group", "--json", "-")  # fmt: skip
+    assert {row["system"] for row in json.loads(done.stdout)["rows"]} >= {"seqcl", "raw"}
+    told = seqcl("embed", run, "--data", waves, "--out", "f.npz", "--centre", "group", code=4)
+    assert "24 of 24 records have no group" in told.stderr
+
+
 @pytest.mark.parametrize("suffix", ["npz", "h5", "parquet"])
 def test_embed_writes_what_the_library_returns(
     run: Path, seqcl: Seqcl, waves: Path, tmp_path: Path, suffix: str
