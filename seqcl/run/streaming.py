@@ -9,8 +9,9 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from operator import index
 from pathlib import Path
 from types import FrameType
@@ -95,13 +96,14 @@ def stream_lines(
     with threads(cpu_threads), _ended_by_signals() as wait:
         try:
             for rows in read_batches(source, run, data, writer.note, wait):
-                writer.take(rows)
+                writer.take(writer.certain(rows))
                 if state is not None and time.monotonic() - saved > _SAVED_EVERY_S:
                     try:
                         writer.save(state)
                     except OSError as error:
                         writer.note(f"--state {state}: is not written ({error.strerror})")
                     saved = time.monotonic()
+            writer.take(writer.held_back())
         finally:
             if state is None:
                 writer.finish()
@@ -158,11 +160,41 @@ class _Writer:
         self.times: deque[tuple[int, int]] = deque(maxlen=_TIMES)
         self.kept: list[StreamRow] = []
         """Rows that are yet to be scored."""
+        self.ahead: StreamRow | None = None
+        """A row far ahead of those before it, until the next one tells if its time is right."""
         self.begun = 0.0
         self.whole = True
         """Whether no row is half scored, so that the state is one to go on from."""
 
-    def take(self, rows: list[StreamRow]) -> None:
+    def certain(self, rows: Iterable[StreamRow]) -> Iterator[StreamRow]:
+        """Yield rows, on a grid one far ahead with the next: a wrong stamp is to fill no intervals.
+
+        It is right where the next one is not before it.
+        """
+        for row in rows:
+            if row.time is not None:
+                for before in self.held_back():
+                    wrong = before.time is not None and row.time < before.time
+                    fault = "its time is far ahead of that of the row after it" if wrong else ""
+                    yield replace(before, fault=before.fault or fault)
+            if row.time is not None and self._is_far_ahead(row.time):
+                self.ahead = row
+            else:
+                yield row
+
+    def held_back(self) -> Iterator[StreamRow]:
+        """Yield the row that is held back, if any."""
+        row, self.ahead = self.ahead, None
+        if row is not None:
+            yield row
+
+    def _is_far_ahead(self, stamp: int) -> bool:
+        detector, last = self.live.detector, self.order.last
+        if self.grid is None or last is None:
+            return False
+        return stamp - last > (detector.reach + detector.window) * self.grid.every_ns
+
+    def take(self, rows: Iterable[StreamRow]) -> None:
         """Score the rows that are rows and write what they did."""
         self.begun = time.perf_counter()
         self.whole = False

@@ -114,22 +114,40 @@ def moved(row: str, stamp: str) -> str:
     return f"{stamp},{row.split(',', 1)[1]}"
 
 
-@pytest.mark.parametrize("every", [None, "1min"])
-def test_one_stamp_in_the_future_costs_a_few_rows(
-    run: Any, tmp_path: Path, every: str | None
-) -> None:
+def test_one_stamp_in_the_future_costs_a_few_rows(run: Any, tmp_path: Path) -> None:
     rows, state = lines_of(60), tmp_path / "state.json"
     rows[30] = moved(rows[30], "2099-01-01T00:00:00")
-    found = streamed(run, rows[:33], state, every)
-    found += streamed(run, rows[33:45], state, every)
+    found = streamed(run, rows[:33], state)
+    found += streamed(run, rows[33:45], state)
     assert [one["reason"] for one in events(found, "left_out")] == ["it is late"] * 7
     (clock,) = events(found, "clock")
     assert (clock["from"], clock["to"]) == ("2099-01-01T00:00:00", "2024-01-01T00:37:00")
     times = [one["time"] for one in found if "event" not in one]
-    assert times[-2:] == (
-        ["2024-01-01T00:43:00", "2024-01-01T00:44:00"] if every is None
-        else ["2024-01-01T00:42:00", "2024-01-01T00:43:00"]
-    )  # fmt: skip
+    assert times[-2:] == ["2024-01-01T00:43:00", "2024-01-01T00:44:00"]
+
+
+@pytest.mark.parametrize("stamp", ["2024-01-04T00:00:00", "2099-01-01T00:00:00"])
+def test_one_stamp_in_the_future_fills_no_interval(run: Any, stamp: str) -> None:
+    rows = lines_of(60)
+    rows[30] = moved(rows[30], stamp)
+    found = streamed(run, rows, every="1min")
+    (left,) = events(found, "left_out")
+    assert left["reason"] == "its time is far ahead of that of the row after it"
+    assert not events(found, "clock")
+    times = [one["time"] for one in found if "event" not in one]
+    assert (len(times), times[-1]) == (60, "2024-01-01T00:59:00")
+
+
+def test_after_a_long_silence_the_row_that_ends_it_counts(run: Any, tmp_path: Path) -> None:
+    rows = lines_of(600)
+    del rows[100:500]
+    whole = streamed(run, rows, every="1min")
+    assert not events(whole, "left_out")
+    assert len([one for one in whole if "event" not in one]) == 600
+    state = tmp_path / "state.json"
+    found = streamed(run, rows[:101], state, every="1min")  # the stream ends with that row
+    found += streamed(run, rows[101:], state, every="1min")
+    same_rows(found, [one for one in whole if one.get("time") != "2024-01-01T09:59:00"])
 
 
 def test_a_clock_that_is_set_back_is_followed(run: Any) -> None:
