@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,7 +22,7 @@ __all__ = ["WindowFeatures", "sliding_max"]
 State = dict[str, Tensor]
 _TAPS = 9
 _DILATIONS = 4
-_QUANTILES = (0.25, 0.75, 0.95)
+_QUANTILES = np.array([0.25, 0.75, 0.95], np.float32)
 _CLIP = 30.0
 _SAMPLE = 4_096
 """Steps that quantiles are taken from."""
@@ -68,8 +69,8 @@ class WindowFeatures:
             spread = responses.std(1, correction=0)
             spreads.append(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
             thinned = responses[:, :: max(1, responses.shape[1] // _SAMPLE)]
-            quantiles = torch.quantile(thinned, torch.tensor(_QUANTILES), 1).T
-            levels.append(quantiles / spreads[-1][:, None] + 1e-5)
+            quantiles = np.quantile(thinned.numpy(), _QUANTILES, axis=1)  # torch's would sort
+            levels.append(torch.from_numpy(quantiles).T / spreads[-1][:, None] + 1e-5)
         self.state |= {"spread": torch.stack(spreads), "levels": torch.stack(levels)}
         count = sum(max(0, len(part) - self.window + 1) for part in parts)
         hop = max(1, -(-count // windows))
