@@ -11,7 +11,7 @@ from typing import Any
 import rich_click as click
 
 from seqcl.cli import options
-from seqcl.cli.progress import print_table
+from seqcl.cli.progress import note, note_skipped, print_table
 
 
 @click.command("search")
@@ -33,12 +33,13 @@ from seqcl.cli.progress import print_table
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
 @options.qdrant("Find neighbours in Qdrant, where 'seqcl index --qdrant' put the vectors.")
 @options.device
-def command(index: Path, queries: tuple[str, ...], **given: Any) -> None:
+def command(index: Path, queries: tuple[str, ...], **given: Any) -> int:
     """Find what in INDEX is like each QUERY: a file, a folder or a glob.
 
     The score is a cosine; higher = more alike. The match column is the probability that it comes
     from the query's own source, where the index can tell.
     """
+    from seqcl.run.asking import ask_each
     from seqcl.run.indexing import ClipIndex
     from seqcl.run.matches import CSV_HEADER, csv_rows, table_rows
 
@@ -46,7 +47,8 @@ def command(index: Path, queries: tuple[str, ...], **given: Any) -> None:
         index, device=given["device"], cpu_threads=given["threads"], qdrant=given["qdrant"]
     )
     chosen = {name: given[name] for name in ("at", "length", "labels", "exclude_self", "every")}
-    results = [found for query in queries for found in opened.search(query, given["k"], **chosen)]
+    answers = ask_each(opened, queries, lambda data: opened.search(data, given["k"], **chosen))
+    results = answers.found
     if given["form"] == "json":
         from seqcl.retrieval import as_json
 
@@ -60,3 +62,6 @@ def command(index: Path, queries: tuple[str, ...], **given: Any) -> None:
                 table_rows(result),
                 title=result.query,
             )
+    for text in answers.notes:
+        note(f"note: {text}")
+    return note_skipped(answers.skipped)

@@ -23,10 +23,13 @@ __all__ = ["Embedder", "Excerpt", "Query", "Source", "make_queries", "windows_at
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Span = tuple[int, int]
 Source = str | Path | npt.NDArray[np.floating] | Dataset
 """A file, folder or glob, one recording as an array (C, T), or what `Embedder.open` gave."""
 
 _MOST_WINDOWS = 256
+_AT_ONCE = 1_024
+"""Windows of an excerpt that are held at once, which overlap."""
 
 
 class Embedder(Protocol):
@@ -128,10 +131,8 @@ def make_queries(
             for place, span in enumerate(spans)
         ]
     else:
-        cut, starts = _windows(embedder, dataset, spans, settings, excerpt is not None)
-        vectors = unit_vectors(embedder.embed(cut), cut.ids)
-        ends = np.cumsum([len(part) for part in starts])[:-1]
-        cuts = [(Cut(*pair),) for pair in zip(np.split(vectors, ends), starts, strict=True)]
+        embedded = _excerpts if excerpt is not None else _wholes
+        cuts = [(cut,) for cut in embedded(embedder, dataset, spans, settings)]
     return [
         Query(
             known.ids[place], own, first, stop - first, known.rate(place),
@@ -176,30 +177,38 @@ def _cuts(
     return tuple(found)
 
 
-def _windows(
-    embedder: Embedder,
-    dataset: Dataset,
-    spans: Sequence[tuple[int, int]],
-    settings: IndexSettings,
-    is_excerpt: bool,
-) -> tuple[Dataset, list[Ints]]:
-    """Return the windows of all queries, and the starts of each one's."""
+def _wholes(
+    embedder: Embedder, dataset: Dataset, spans: Sequence[Span], settings: IndexSettings
+) -> list[Cut]:
+    """Return the windows of whole recordings, those that an index of them has."""
     window, hop = settings.window, settings.hop
-    if not is_excerpt:
-        if window is None or hop is None:
-            return dataset, [np.zeros(1, np.int64) for _ in spans]
-        longest = max(stop - first for first, stop in spans)
-        hop *= -(-((longest - window) // hop + 1) // _MOST_WINDOWS)
-        cut = dataset.windowed(window, hop)
-        where = cut.spans
-        return cut, [where.start[where.recording == place] for place in range(len(spans))]
-    arrays, starts = [], []
+    if window is None or hop is None:
+        starts = [np.zeros(1, np.int64) for _ in spans]
+    else:
+        dataset = dataset.windowed(window, hop)
+        where = dataset.spans
+        starts = [where.start[where.recording == place] for place in range(len(spans))]
+    vectors = unit_vectors(embedder.embed(dataset), dataset.ids)
+    ends = np.cumsum([len(part) for part in starts])[:-1]
+    return [Cut(*pair) for pair in zip(np.split(vectors, ends), starts, strict=True)]
+
+
+def _excerpts(
+    embedder: Embedder, dataset: Dataset, spans: Sequence[Span], settings: IndexSettings
+) -> list[Cut]:
+    """Return the windows of a part of each recording, the last of them at its end."""
+    found = []
     for place, (first, stop) in enumerate(spans):
-        length = window or stop - first
-        begins = np.unique([*range(first, stop - length + 1, hop or length), stop - length])
-        arrays += [dataset.excerpt(place, b, b + length).values for b in begins.tolist()]
-        starts.append(begins - first)
-    return embedder.from_arrays(arrays), starts
+        length = settings.window or stop - first
+        begins = np.arange(first, stop - length + 1, settings.hop or length)
+        begins = np.unique([*begins.tolist(), stop - length])
+        vectors = []
+        for block in np.array_split(begins, -(-len(begins) // _AT_ONCE)):
+            windows = [dataset.excerpt(place, b, b + length).values for b in block.tolist()]
+            made = embedder.embed(embedder.from_arrays(windows))
+            vectors.append(unit_vectors(made, [dataset.recordings.ids[place]] * len(made)))
+        found.append(Cut(np.concatenate(vectors), begins - first))
+    return found
 
 
 def _span(dataset: Dataset, place: int, excerpt: Excerpt | None) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,9 @@ __all__ = ["Finder", "Hit", "Ranker", "cosines"]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+_AT_ONCE = 256
+"""Windows of a query whose candidates are scored together."""
 
 
 class Finder(Protocol):
@@ -56,6 +59,16 @@ class Ranker:
         which entries may be found. Scores are cosines with the stored vectors in float64,
         whatever the faiss part approximates; equal ones come in the order of their ids.
         """
+        found = []
+        for first in range(0, len(queries), _AT_ONCE):
+            hits = self._rank(queries[first : first + _AT_ONCE], k, allowed, distinct)
+            found += [replace(hit, window=hit.window + first) for hit in hits]
+        found.sort(key=lambda hit: (-hit.score, hit.entry, hit.window))
+        best = {hit.recording if distinct else hit.entry: hit for hit in reversed(found)}
+        return sorted(best.values(), key=lambda hit: (-hit.score, hit.entry, hit.window))[:k]
+
+    def _rank(self, queries: Floats, k: int, allowed: Bools | None, distinct: bool) -> list[Hit]:
+        """Return what `rank` does for windows that are taken at once."""
         total = len(self.neighbours)
         known = len(self.entries.recordings) if distinct else total
         k, want = min(k, known), candidates_of(k)

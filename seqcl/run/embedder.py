@@ -13,6 +13,7 @@ import torch
 
 from seqcl.data.collate import collate_rows
 from seqcl.data.dataset import Dataset, dataset_from_arrays
+from seqcl.errors import DataError
 from seqcl.retrieval.alignment import Cut
 from seqcl.retrieval.census import inner_name
 from seqcl.retrieval.queries import Embedder, windows_at
@@ -53,7 +54,18 @@ class RunEmbedder(Embedder):
         return open_for(self.run, [source], (*self.overrides, *_WHOLE, limit))
 
     def from_arrays(self, arrays: Sequence[npt.NDArray[np.floating]]) -> Dataset:
-        """Return a dataset of arrays (C, T_i), or of images (C, H, W) of one size."""
+        """Return a dataset of arrays (C, T_i), or of images (C, H, W) of one size.
+
+        Raises DataError for another number of channels than the run has, or no steps.
+        """
+        names = self.run.channels
+        for array in arrays:
+            if array.shape[0] != len(names) or not array.size:
+                raise DataError(
+                    f"an array of shape {tuple(array.shape)}: the run has {len(names)} channels "
+                    f"({', '.join(names[:4])}{', …' if len(names) > 4 else ''}); needed: an array "
+                    f"({len(names)}, T) of some steps T"
+                )
         values = np.stack(arrays) if arrays[0].ndim == 3 else list(arrays)
         missing = self.run.preset.data.missing
         return dataset_from_arrays(values, channels=self.run.channels, missing=missing)

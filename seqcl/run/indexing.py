@@ -61,6 +61,7 @@ class IndexResult:
             "changed": changes.changed,
             "resumed": changes.resumed,
             "unchanged": changes.unchanged - len(changes.moved),
+            "described anew": len(changes.redescribed),
             "moved": len(changes.moved),
             "dropped": self.pruned,
             "not in --data and kept": len(changes.removed) - self.pruned,
@@ -228,7 +229,8 @@ def _update(
         catalogue.close()
     near, done = refresh_neighbours(out, entries, shards, manifest)
     manifest = replace(manifest, neighbours=near.facts, entries=len(entries))
-    if not manifest.is_complete or changes.pending or (prune and changes.removed):
+    new = changes.pending or changes.redescribed or (prune and changes.removed)
+    if not manifest.is_complete or new:
         manifest = _learnt(manifest, Ranker(entries, shards, near), embedder, dataset)
     manifest = manifest.noted(out)
     manifest.write(out)

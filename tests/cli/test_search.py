@@ -18,7 +18,7 @@ from command_line import SMALL, Seqcl, run_command
 
 import seqcl as library
 from seqcl.cli.progress import print_table
-from seqcl.errors import UsageError
+from seqcl.errors import DataError, UsageError
 from seqcl.retrieval import as_json
 from seqcl.run.embedding import open_for
 from seqcl.run.indexing import ClipIndex, index_sources
@@ -266,6 +266,59 @@ def test_queries_that_cannot_be_used(work: Path, seqcl: Seqcl) -> None:
     assert "has 200 steps, asked for 1000 to its end; choose --at and --for" in done.stderr
     done = seqcl("search", "index", "clips/1.csv", "--label", "c", code=2)
     assert "no entry has label 'c'. Known: a, b" in done.stderr
+
+
+def test_queries_that_cannot_be_read_are_skipped_beside_others(work: Path, seqcl: Seqcl) -> None:
+    (work / "asked").mkdir()
+    for number in range(24):
+        shutil.copy(work / "clips" / f"{number % 10}.csv", work / "asked" / f"{number}.csv")
+    (work / "asked" / "bad.csv").write_text("")
+    write_clip(work / "short.csv", 1, steps=20)
+    for command in ("search", "identify"):
+        done = seqcl(command, "index", "asked", "short.csv", "clips/3.csv", "--json", code=3)
+        assert len(json.loads(done.stdout)) == 25
+        assert "skipped: short.csv: has 20 steps" in done.stderr
+        assert "bad.csv" in done.stderr
+    seqcl("search", "index", "nowhere.csv", "clips/3.csv", code=10)
+
+
+def test_a_long_query_has_every_window_and_so_has_a_short_one_beside_it(work: Path) -> None:
+    index = library.ClipIndex.open(work / "index")
+    (work / "long").mkdir()
+    write_clip(work / "long" / "a.csv", 77, steps=12_000)
+    rows = (work / "long" / "a.csv").read_text().splitlines()
+    part = (work / "clips" / "6.csv").read_text().splitlines()[1 + 80 : 1 + 80 + 32]
+    rows[1 + 8_808 : 1 + 8_808 + 32] = part  # on the index's hop, on no coarser one
+    (work / "long" / "a.csv").write_text("\n".join(rows))
+    (found,) = index.search(work / "long" / "a.csv", k=1)
+    best = found.matches[0]
+    assert (best.place.recording, best.query_start) == ("6.csv", 8_808)
+    assert best.score == pytest.approx(1, abs=1e-5)
+    (same,) = index.search(work / "long" / "a.csv", k=1, at=0)
+    assert as_json(same)["matches"] == as_json(found)["matches"]
+    write_clip(work / "long" / "b.csv", 78, steps=100)
+    (alone,) = index.search(work / "long" / "b.csv")
+    both = {one.query: one for one in index.search(work / "long")}
+    assert as_json(both["b.csv"])["matches"] == as_json(alone)["matches"]
+
+
+def test_what_matches_mean_is_learnt_anew_with_other_groups(work: Path, seqcl: Seqcl) -> None:
+    seqcl("index", "run", "--data", "clips", "--out", "mine")
+    before = ClipIndex.open(work / "mine").manifest.calibration
+    names = [f"{number}.csv,{'ab'[number % 2]},g{number % 2}" for number in range(10)]
+    (work / "clips" / "labels.csv").write_text("\n".join(["file,label,group", *names]))
+    done = seqcl("index", "run", "--data", "clips", "--out", "mine")
+    assert "8 described anew" in done.stderr
+    seqcl("index", "run", "--data", "clips", "--out", "fresh")
+    found, fresh = (ClipIndex.open(work / name).manifest.calibration for name in ("mine", "fresh"))
+    assert found == fresh != before
+
+
+@pytest.mark.parametrize("shape", [(3, 200), (2, 0), (200,)])
+def test_an_array_of_another_shape_is_refused(work: Path, shape: tuple[int, ...]) -> None:
+    index = library.ClipIndex.open(work / "index")
+    with pytest.raises(DataError, match=r"the run has 2 channels \(x, y\); needed: an array"):
+        index.search(np.zeros(shape, np.float32))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ _MOST_RATIO, _MOST_SECONDS = 20_000, 3_600
 digital silence packs to 1 byte in 400 samples at most, MP3 of 8 kbit/s to 1 in 48."""
 
 
+_LEAST_HZ = 100
+"""Below it a small file would become a long sound once it is resampled."""
 _MP3_RUN_UP = 24 * 1_152
 """Samples that are decoded before an excerpt of MP3: its frames borrow bits from up to a dozen
 frames before them, without which they decode to silence."""
@@ -45,9 +47,17 @@ def open_sound(path: Path) -> Sound:
     """Read the header; raises DataError where the file is no audio or lies about its length."""
     pcm = open_pcm(path)
     if pcm is not None:
-        return Sound(path, pcm.rate_hz, pcm.channels, pcm.frames, pcm)
-    with _opened(path) as file:
-        sound = Sound(path, file.samplerate, file.channels, file.frames)
+        sound = Sound(path, pcm.rate_hz, pcm.channels, pcm.frames, pcm)
+    else:
+        with _opened(path) as file:
+            sound = Sound(path, file.samplerate, file.channels, file.frames)
+    if sound.rate_hz < _LEAST_HZ:
+        raise DataError(
+            f"{path}: its header says {sound.rate_hz} samples a second, at least {_LEAST_HZ} are "
+            "read; save it again with its own rate"
+        )
+    if pcm is not None:
+        return sound
     size = path.stat().st_size
     if sound.frames > _MOST_SECONDS * sound.rate_hz and sound.frames > _MOST_RATIO * size:
         raise DataError(

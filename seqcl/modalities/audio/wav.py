@@ -29,6 +29,8 @@ _STREAMED = 0xFFFFFFFF
 """Size of a data chunk whose writer could not go back to fill it in: up to the end of the file."""
 
 
+_MOST_CHUNKS = 1_000
+"""Chunks before the samples; what has more of them is no plain file."""
 _HEAD = 4_096
 """Bytes of a file that are looked at first; most headers take 44."""
 
@@ -59,7 +61,9 @@ def open_pcm(path: Path) -> Pcm | None:
             return None
         found: tuple[int, int, int, int] | None = None
         place = 12
-        while len(chunk := _bytes(file, head, place, 8)) == 8:
+        for _ in range(_MOST_CHUNKS):
+            if len(chunk := _bytes(file, head, place, 8)) < 8:
+                break
             name, size = struct.unpack("<4sI", chunk)
             if name == b"data":
                 end = os.fstat(file).st_size

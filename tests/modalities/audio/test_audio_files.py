@@ -257,3 +257,20 @@ def test_arrays_of_waveforms_tell_their_rate(tmp_path: Path) -> None:
     np.savez(path, X=NOISE)
     assert opened(path).rate_hz is None
     assert opened(path, rate_hz=RATE).rate_hz == RATE
+
+
+def test_a_rate_that_would_make_hours_of_a_small_file_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "slow.wav", np.zeros((1, 8_000), np.float32))
+    raw = bytearray(path.read_bytes())
+    raw[24:28] = struct.pack("<I", 1)
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="its header says 1 samples a second"):
+        opened(path)
+
+
+def test_a_wave_of_chunks_without_end_is_left_to_the_decoder(tmp_path: Path) -> None:
+    path = tmp_path / "chunks.wav"
+    path.write_bytes(b"RIFF\0\0\0\0WAVE" + bytes(1 << 20))
+    assert open_pcm(path) is None
+    with pytest.raises(DataError):
+        opened(path)
