@@ -216,7 +216,7 @@ def summarise(records: Sequence[Flat]) -> str:
     """Return a table as Markdown: means over parts, then mean and deviation over seeds."""
     rows = []
     for name in dict.fromkeys(r["set"] for r in records):
-        for system in dict.fromkeys(r["system"] for r in records):
+        for system in dict.fromkeys(r["system"] for r in records if r["set"] == name):
             own = [r for r in records if (r["set"], r["system"]) == (name, system)]
             seeds = sorted({r["seed"] for r in own})
             row: Flat = {"set": name, "system": system, "seeds": len(seeds)}
