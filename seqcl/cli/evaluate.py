@@ -50,6 +50,11 @@ from seqcl.cli.progress import note, note_skipped, print_lines, print_table
 @click.option(
     "--report", metavar="FILE.html", type=click.Path(path_type=Path), help="Write the HTML report."
 )
+@click.option(
+    "--point-adjusted",
+    is_flag=True,
+    help="For a detector: also the point-adjusted F1, high for random scores too.",
+)
 @options.centre
 @options.data_overrides
 @options.heavy
@@ -73,6 +78,8 @@ def command(
     opened = load(run)
     if opened.preset.detector is not None:
         return _detector(opened, train_sources, test_sources, given)
+    if given["point_adjusted"]:
+        raise click.UsageError("--point-adjusted: is for a detector, and RUN is an encoder")
     result = evaluate(
         opened,
         train_sources,
@@ -123,21 +130,35 @@ def _detector(
             "RUN is a detector: it takes --test with labelled rows, --task anomaly and --json; "
             "'seqcl detect' writes scores and a report"
         )
+    if given["centre"]:
+        raise click.UsageError("--centre: RUN is a detector, which embeds nothing; drop it")
     found, dataset = judge(
-        run, test, overrides=given["overrides"], cpu_threads=given["threads"]
+        run, test, point_adjusted=given["point_adjusted"], overrides=given["overrides"],
+        cpu_threads=given["threads"],
     )  # fmt: skip
     text = json.dumps([asdict(one) for one in found], indent=2)
     if str(given["json_path"]) == "-":
         click.echo(text)
     else:
-        names = [name.replace("_", " ").replace("vus", "VUS") for name in asdict(found[0])]
-        rows = [[_shown(value) for value in asdict(one).values()] for one in found]
+        columns = {name: [getattr(one, name) for one in found] for name in asdict(found[0])}
+        known = {
+            name: cells for name, cells in columns.items() if any(c is not None for c in cells)
+        }
+        names = [_SHORT.get(name, name.replace("_", " ").replace("vus", "VUS")) for name in known]
+        rows = [[_shown(cell) for cell in row] for row in zip(*known.values(), strict=True)]
         print_table(names, rows, title="anomaly")
         if given["json_path"] is not None:
             atomic_write(given["json_path"], text + "\n")
     for line in dataset.notes:
         note(f"note: {line}")
     return note_skipped(dataset.skipped)
+
+
+_SHORT = {
+    "average_precision": "AP", "point_adjusted_f1": "adjusted F1",
+    "affiliation_f1": "affiliation F1", "vus_pr_low": "VUS pr from", "vus_pr_high": "to",
+}  # fmt: skip
+"""Headings where the name would be too wide."""
 
 
 def _shown(value: str | float | None) -> str:

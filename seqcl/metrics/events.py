@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from seqcl.metrics.range_auc import segments_of
 
-__all__ = ["EventScores", "event_scores", "located"]
+__all__ = ["EventScores", "event_scores", "located", "point_adjusted_f1"]
 
 
 @dataclass(frozen=True)
@@ -69,3 +69,26 @@ def located(labels: npt.ArrayLike, scores: npt.ArrayLike, *, slack: int = 100) -
     first, last = anomalies[0].tolist()
     near = max(last - first + 1, slack)
     return bool(first - near < int(np.argmax(scores)) < last + near)
+
+
+def point_adjusted_f1(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Return the highest F1 of any threshold on `scores` (T,), whole anomalies counted as found.
+
+    Every step of an anomaly counts as found where one of its scores reaches the threshold (Xu et
+    al. 2018, arXiv 1802.03903). Random scores get a high one wherever anomalies are long (Kim et
+    al. 2022, arXiv 2109.05257), so that it means something beside theirs alone. NaN without an
+    anomaly.
+    """
+    labels, scores = np.asarray(labels, bool), np.asarray(scores, np.float64)
+    if labels.shape != scores.shape or labels.ndim != 1:
+        raise ValueError(f"point_adjusted_f1: labels {labels.shape}, scores {scores.shape}")
+    anomalies = segments_of(labels)
+    if not len(anomalies):
+        return float("nan")
+    highest = np.array([scores[first : last + 1].max() for first, last in anomalies])
+    lengths = anomalies[:, 1] - anomalies[:, 0] + 1
+    order = np.argsort(-highest)
+    found = np.cumsum(lengths[order])
+    normal = np.sort(scores[~labels])
+    false = len(normal) - np.searchsorted(normal, highest[order])
+    return float((2 * found / (found + false + lengths.sum())).max())

@@ -15,9 +15,10 @@ from seqcl.detection.incidents import find_incidents
 from seqcl.detection.rates import rows_per_day
 from seqcl.detection.series import Series, series_of
 from seqcl.errors import DataError
+from seqcl.evaluation.bootstrap import bootstrap_interval, resample_counts
 from seqcl.metrics.affiliation import affiliation
 from seqcl.metrics.average_precision import average_precision
-from seqcl.metrics.events import event_scores
+from seqcl.metrics.events import event_scores, point_adjusted_f1
 from seqcl.metrics.range_auc import volumes
 from seqcl.run.build import threads
 from seqcl.run.detecting import RuleOptions, rules_for
@@ -27,6 +28,9 @@ from seqcl.run.folder import Run
 __all__ = ["Judgement", "judge"]
 
 Floats = npt.NDArray[np.float64]
+
+_FEWEST, _RESAMPLES = 5, 2_000
+"""Recordings from which there is an interval, and how often they are drawn for it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,11 @@ class Judgement:
     affiliation_f1: float | None = None
     delay: float | None = None
     """Median rows from an anomaly's start to its alarm."""
+    vus_pr_low: float | None = None
+    """95 % of bootstrap means over the recordings lie from here; None for fewer than five."""
+    vus_pr_high: float | None = None
+    point_adjusted_f1: float | None = None
+    """Only where it is asked for: random scores get a high one, too."""
 
 
 def judge(
@@ -50,6 +59,7 @@ def judge(
     sources: Sequence[str],
     options: RuleOptions = RuleOptions(),  # noqa: B008 - frozen
     *,
+    point_adjusted: bool = False,
     overrides: Sequence[str] = (),
     cpu_threads: int | None = None,
 ) -> tuple[tuple[Judgement, ...], Dataset]:
@@ -67,7 +77,7 @@ def judge(
             if series.labels is None or not (series.labels > 0).any():
                 continue
             try:
-                found = list(_systems(detector, series, options, number))
+                found = list(_systems(detector, series, options, number, point_adjusted))
             except DataError as error:
                 dataset.skipped += (Skipped(series.id, str(error)),)
             else:
@@ -83,7 +93,7 @@ def judge(
 
 
 def _systems(
-    detector: Detector, series: Series, options: RuleOptions, number: int
+    detector: Detector, series: Series, options: RuleOptions, number: int, adjusted: bool
 ) -> Iterator[Judgement]:
     assert series.labels is not None
     known = series.labels >= 0
@@ -97,21 +107,28 @@ def _systems(
     alarms = alarms[known]
     events = event_scores(labels, alarms, tolerance=detector.window)
     yield _judged(
-        "seqcl", labels, scores.fused[known], detector.window,
+        "seqcl", labels, scores.fused[known], detector.window, adjusted,
         event_recall=events.recall, event_precision=events.precision,
         affiliation_f1=affiliation(labels, alarms)[2], delay=events.delay,
     )  # fmt: skip
     distance = detector.scaling(series.values).abs().amax(1).numpy()
-    yield _judged("largest deviation", labels, distance[known], detector.window)
+    yield _judged("largest deviation", labels, distance[known], detector.window, adjusted)
     drawn = np.random.default_rng(number).random(len(series))
-    yield _judged("random", labels, drawn[known], detector.window)
+    yield _judged("random", labels, drawn[known], detector.window, adjusted)
 
 
 def _judged(
-    system: str, labels: npt.NDArray[np.bool_], scores: npt.ArrayLike, window: int, **more: float
+    system: str,
+    labels: npt.NDArray[np.bool_],
+    scores: npt.ArrayLike,
+    window: int,
+    adjusted: bool,
+    **more: float,
 ) -> Judgement:
     values = np.asarray(scores, np.float64)
     found = volumes(labels, values, window)
+    if adjusted:
+        more["point_adjusted_f1"] = point_adjusted_f1(labels, values)
     return Judgement(system, found.pr, found.roc, average_precision(labels, values), **more)
 
 
@@ -124,4 +141,9 @@ def _mean(rows: Sequence[Judgement]) -> Judgement:
             continue
         known = [value for value in values if value is not None and not np.isnan(value)]
         means[name] = float(np.mean(known)) if known and None not in values else None
+    if len(rows) >= _FEWEST:
+        each = np.array([row.vus_pr for row in rows])
+        draws = [counts @ each for counts in resample_counts(np.arange(len(rows)), _RESAMPLES, 0)]
+        low, high = bootstrap_interval(np.concatenate(draws) / len(rows))
+        means |= {"vus_pr_low": low, "vus_pr_high": high}
     return Judgement(rows[0].system, **means)  # type: ignore[arg-type]

@@ -327,6 +327,11 @@ def test_labelled_rows_judge_the_detector_beside_plain_scores(
     assert ours["vus_pr"] > 0.7 > chance["vus_pr"]
     assert ours["event_recall"] == 1.0
     assert plain["event_recall"] is None
+    assert (ours["point_adjusted_f1"], ours["vus_pr_low"]) == (None, None)
+    done = seqcl("evaluate", plant / "run", "--test", data, "--point-adjusted", "--threads", "1")
+    assert "adjusted F1" in done.stdout
+    assert "VUS pr from" not in done.stdout
+    seqcl("evaluate", plant / "run", "--test", data, "--centre", "group", code=2)
     done = seqcl("evaluate", plant / "run", "--test", data, "--task", "knn", code=2)
     assert "RUN is a detector" in done.stderr
     done = seqcl("detect", plant / "run", "--data", data, "--report", "r.html",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seqcl.metrics.events import event_scores, located
+from seqcl.metrics.events import event_scores, located, point_adjusted_f1
 
 
 def _steps(length: int, *runs: tuple[int, int]) -> np.ndarray:
@@ -51,3 +51,26 @@ def test_the_archive_counts_a_peak_near_its_one_anomaly() -> None:
         assert located(labels, scores) == is_near
     with pytest.raises(ValueError, match="2 anomalies"):
         located(_steps(9, (1, 1), (3, 3)), np.zeros(9))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_point_adjusted_f1_is_the_highest_of_any_threshold(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(80, bool)
+    labels[10:14] = labels[30:31] = labels[60:75] = True
+    scores = np.round(rng.normal(size=80), 1)
+    best = 0.0
+    for threshold in np.unique(scores):
+        raised = scores >= threshold
+        for first, last in ((10, 14), (30, 31), (60, 75)):
+            raised[first:last] = raised[first:last].any()
+        right = (raised & labels).sum()
+        best = max(best, 2 * right / (raised.sum() + labels.sum()))
+    assert point_adjusted_f1(labels, scores) == pytest.approx(best)
+    assert np.isnan(point_adjusted_f1(np.zeros(80, bool), scores))
+
+
+def test_random_scores_have_a_high_point_adjusted_f1_where_anomalies_are_long() -> None:
+    labels = np.arange(10_000) % 2_000 >= 1_800
+    drawn = np.random.default_rng(0).random(10_000)
+    assert point_adjusted_f1(labels, drawn) > 0.9
