@@ -74,10 +74,12 @@ class Pca(Scorer):
         count = sum(len(part) - self.rows + 1 for part in parts)
         hop = max(1, -(-count // _SAMPLE))
         windows = torch.cat([part.unfold(0, self.rows, hop).flatten(1) for part in parts])
-        found = PCA(
+        pca = PCA(
             min(self.most, *windows.shape), svd_solver="randomized",
             random_state=int(rng.host.integers(2**31)),
-        ).fit(windows.numpy())  # fmt: skip
+        )  # fmt: skip
+        with np.errstate(invalid="ignore"):  # shares of no variance at all
+            found = pca.fit(windows.numpy())
         explained = np.cumsum(found.explained_variance_ratio_)
         kept = 1 + int(np.searchsorted(explained, self.share))
         axes = np.ascontiguousarray(found.components_[:kept].T, np.float32)
