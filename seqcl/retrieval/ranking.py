@@ -63,9 +63,10 @@ class Ranker:
         for first in range(0, len(queries), _AT_ONCE):
             hits = self._rank(queries[first : first + _AT_ONCE], k, allowed, distinct)
             found += [replace(hit, window=hit.window + first) for hit in hits]
-        found.sort(key=lambda hit: (-hit.score, hit.entry, hit.window))
-        best = {hit.recording if distinct else hit.entry: hit for hit in reversed(found)}
-        return sorted(best.values(), key=lambda hit: (-hit.score, hit.entry, hit.window))[:k]
+        best: dict[int, Hit] = {}
+        for hit in sorted(found, key=lambda hit: (-hit.score, hit.entry, hit.window)):
+            best.setdefault(hit.recording if distinct else hit.entry, hit)
+        return list(best.values())[:k]
 
     def _rank(self, queries: Floats, k: int, allowed: Bools | None, distinct: bool) -> list[Hit]:
         """Return what `rank` does for windows that are taken at once."""

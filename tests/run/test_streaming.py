@@ -354,6 +354,7 @@ def test_decimal_commas_are_read_as_in_files(run: Any) -> None:
     rows = lines_of(30)
     comma = [row.replace(",", ";").replace(".", ",") for row in rows]
     found = lines_out(run, "\n".join([HEADER.replace(",", ";"), *comma, ""]))
+    assert not events(found, "left_out")
     same_rows(found, streamed(run, rows))
     same_rows(lines_out(run, "\n".join([*comma, ""])), streamed(run, rows))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seqcl.rng import Rng
 
-__all__ = ["Scorer", "offline", "online"]
+__all__ = ["Scorer", "WindowScorer", "offline", "online"]
 
 
 class Scorer(ABC):
@@ -71,6 +71,37 @@ class Scorer(ABC):
     @abstractmethod
     def trailing(self, values: Tensor, hop: int = 1) -> Tensor:
         """Score every `hop`-th row of values (T, C), from row ``reach - 1`` on: (N, K)."""
+
+
+class WindowScorer(Scorer):
+    """Scores windows of `rows` rows, which begin `hop` rows apart offline.
+
+    Args:
+        channels: C.
+        window: rows of the detector's window.
+        rows: of a window here, rounded down to whole hops.
+        hops: windows that begin within one window's length, offline.
+    """
+
+    def __init__(self, channels: int, window: int, rows: int, hops: int) -> None:
+        super().__init__(channels, window)
+        self._hop = max(1, rows // hops)
+        self.rows = rows - rows % self._hop
+
+    @property
+    def reach(self) -> int:
+        """The window."""
+        return self.rows
+
+    @property
+    def covering(self) -> int:
+        """The window."""
+        return self.rows
+
+    @property
+    def hop(self) -> int:
+        """The window over `hops`."""
+        return self._hop
 
 
 def online(scorer: Scorer, scaled: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqcl.batch import Batch
-from seqcl.detection.scorers.base import Scorer
+from seqcl.detection.scorers.base import WindowScorer
 from seqcl.detection.self_test import KINDS
 from seqcl.detection.windows import Windows
 from seqcl.losses.exclusion import Exclusion
@@ -44,7 +44,7 @@ _BLOCK = 512
 _SMALLEST = 1e-3
 
 
-class Contrastive(Scorer):
+class Contrastive(WindowScorer):
     """Train an encoder of windows by contrast, with anomalies of our own as negatives.
 
     The positive of a window is one that begins up to an eighth of a window later; negatives are
@@ -92,7 +92,8 @@ class Contrastive(Scorer):
         prototypes: Annotated[int, Ge(1)] = 16,
         hops: Annotated[int, Ge(1)] = 8,
     ) -> None:
-        super().__init__(channels, window)
+        rows = max(8, round(window * scale))
+        super().__init__(channels, window, rows, hops)
         if (
             not scores
             or (not inject and "injected" in scores)
@@ -103,9 +104,6 @@ class Contrastive(Scorer):
                 "do not go together; `injected` needs inject, triplets take no injections"
             )
         self.scale = scale
-        rows = max(8, round(window * scale))
-        self._hop = max(1, rows // hops)
-        self.rows = rows - rows % self._hop
         self.view, self.steps = view, steps
         self.bank, self.prototypes = bank, prototypes
         self.objective, self.inject, self.scores = objective, inject, scores
@@ -115,21 +113,6 @@ class Contrastive(Scorer):
     def names(self) -> tuple[str, ...]:
         """The scores that were asked for, with the scale where it is not 1."""
         return tuple(name if self.scale == 1 else f"{name} x{self.scale:g}" for name in self.scores)
-
-    @property
-    def reach(self) -> int:
-        """The window."""
-        return self.rows
-
-    @property
-    def covering(self) -> int:
-        """The window."""
-        return self.rows
-
-    @property
-    def hop(self) -> int:
-        """The window over `hops`."""
-        return self._hop
 
     def fit(self, parts: Sequence[Tensor], rng: Rng) -> None:
         """Train the encoder, then take what the scores measure from."""

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from seqcl.detection.kernels import WindowFeatures
-from seqcl.detection.scorers.base import Scorer
+from seqcl.detection.scorers.base import WindowScorer
 from seqcl.rng import Rng
 
 __all__ = ["KernelDistance"]
@@ -23,7 +23,7 @@ _HOPS, _HOPS_SHORT = 8, 4
 """Windows that begin within one window's length, offline; fewer where they are short."""
 
 
-class KernelDistance(Scorer):
+class KernelDistance(WindowScorer):
     """Measure how far the features of a window are from those of training, in two metrics.
 
     `rare` is the Mahalanobis distance with a small ridge: features that never change in normal
@@ -48,11 +48,10 @@ class KernelDistance(Scorer):
         directions: Annotated[int, Ge(1)] = 256,
         ridges: tuple[Annotated[float, Gt(0)], Annotated[float, Gt(0)]] = (0.01, 10.0),
     ) -> None:
-        super().__init__(channels, window)
-        self.scale, self.directions, self.ridges = scale, directions, ridges
         rows = max(4, round(window * scale))
-        self._hop = max(1, rows // (_HOPS if scale >= 1 else _HOPS_SHORT))
-        self.features = WindowFeatures(channels, rows - rows % self._hop)
+        super().__init__(channels, window, rows, _HOPS if scale >= 1 else _HOPS_SHORT)
+        self.scale, self.directions, self.ridges = scale, directions, ridges
+        self.features = WindowFeatures(channels, self.rows)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,17 +61,7 @@ class KernelDistance(Scorer):
     @property
     def reach(self) -> int:
         """The window, and what the kernels see before it."""
-        return self.features.before + self.features.window
-
-    @property
-    def covering(self) -> int:
-        """The window."""
-        return self.features.window
-
-    @property
-    def hop(self) -> int:
-        """An eighth of the window, a quarter where it is shorter than the detector's."""
-        return self._hop
+        return self.features.before + self.rows
 
     def fit(self, parts: Sequence[Tensor], rng: Rng) -> None:
         """Take features' scales, then the directions of a sample of windows."""

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Lt
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from seqcl.detection.scorers.base import Scorer
+from seqcl.detection.scorers.base import WindowScorer
 from seqcl.rng import Rng
 
 __all__ = ["Pca"]
@@ -20,10 +20,11 @@ _SAMPLE = 4_096
 """Training windows that components are taken from."""
 _BLOCK = 1_024
 """Windows that are projected at once."""
+_HOPS = 8
 _SMALLEST = 1e-3
 
 
-class Pca(Scorer):
+class Pca(WindowScorer):
     """Measure what of a window is left beside its projection on principal components.
 
     The root of the mean square over the window's values, all channels together (Shyu et al. 2003
@@ -44,30 +45,13 @@ class Pca(Scorer):
         share: Annotated[float, Gt(0), Lt(1)] = 0.9,
         most: Annotated[int, Ge(1)] = 64,
     ) -> None:
-        super().__init__(channels, window)
+        super().__init__(channels, window, window, _HOPS)
         self.share, self.most = share, most
-        self._hop = max(1, window // 8)
-        self.rows = window - window % self._hop
 
     @property
     def names(self) -> tuple[str, ...]:
         """One score."""
         return ("pca",)
-
-    @property
-    def reach(self) -> int:
-        """The window."""
-        return self.rows
-
-    @property
-    def covering(self) -> int:
-        """The window."""
-        return self.rows
-
-    @property
-    def hop(self) -> int:
-        """An eighth of the window."""
-        return self._hop
 
     def fit(self, parts: Sequence[Tensor], rng: Rng) -> None:
         """Find the components of windows that are spread evenly over the recordings."""
