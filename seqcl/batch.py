@@ -130,6 +130,8 @@ class Batch:
     """(B,) first step of the window in its recording."""
     recordings: Tensor | None = None
     """(B,) number of the recording that the window was cut from; None where records are whole."""
+    repeated: bool = False
+    """Whether the batch, that of all processes, may hold a record more than once."""
     offset: int | None = None
     """Steps from where a first view begins to where this one does, on the host, in a record as
     long as the batch; None = unknown there."""

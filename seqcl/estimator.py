@@ -84,7 +84,7 @@ class ContrastiveEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         preset = load_preset(str(self.preset), overrides)
         if preset.data.window is not None:
             raise PresetError("data.window: fit takes each record of X whole; cut X instead")
-        labels = None if y is None else np.asarray(y)
+        labels = None if y is None else y if isinstance(y, list) else np.asarray(y)
         members = None if groups is None else np.asarray(groups)
         dataset = dataset_from_arrays(X, labels, members, missing=preset.data.missing)
         with cpu_threads(self.threads):

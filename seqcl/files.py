@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from seqcl.errors import ArtefactError, LockedError
 
@@ -67,11 +68,33 @@ def check_sha256(path: Path, expected: str | None, remedy: str) -> None:
         )
 
 
+_locks: set[IO[str]] = set()
+"""Open files whose locks this process holds."""
+
+
+@contextmanager
+def _in_this_process(file: IO[str]) -> Iterator[None]:
+    """Keep a lock from forked children, which would hold it on where this process is killed."""
+    _locks.add(file)
+    try:
+        yield
+    finally:
+        _locks.discard(file)
+
+
+def _close_locks() -> None:
+    while _locks:
+        _locks.pop().close()
+
+
+os.register_at_fork(after_in_child=_close_locks)
+
+
 @contextmanager
 def locked(folder: Path, what: str = "run") -> Iterator[None]:
     """Hold `folder`/lock for this process; raises LockedError where another one holds it."""
     path = folder / "lock"
-    with path.open("a+") as file:
+    with path.open("a+") as file, _in_this_process(file):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -41,7 +41,8 @@ def note(text: str) -> None:
 def note_skipped(skipped: Sequence[Any]) -> int:
     """List what was passed over, at most 20 lines; returns the exit code, 3 or 0."""
     for item in skipped[:20]:
-        note(f"skipped: {item.path}: {item.reason}")
+        named = str(item.reason).startswith(f"{item.path}: ")
+        note(f"skipped: {item.reason}" if named else f"skipped: {item.path}: {item.reason}")
     if len(skipped) > 20:
         note(f"skipped: {len(skipped) - 20} more")
     return 3 if skipped else 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from seqcl.batch import Entry, Label, Size
 from seqcl.data.images import unit_images
@@ -83,11 +84,11 @@ def _series(X: Any) -> tuple[list[Floats], Size | None]:
     Images (n, C, H, W) become (C, H * W), and their size is returned too.
     """
     if isinstance(X, list | tuple) and X and np.ndim(X[0]) == 2:
-        return [np.asarray(part, dtype=np.float32) for part in X], None
+        return [_float32(part) for part in X], None
     if np.ndim(X) == 4:
         images = unit_images("X", np.asarray(X))
         return list(images.reshape(*images.shape[:2], -1)), images.shape[2:]
-    values = np.asarray(X, dtype=np.float32)
+    values = _float32(X)
     if values.ndim == 2:
         values = values[:, None, :]
     if values.ndim != 3:
@@ -96,6 +97,19 @@ def _series(X: Any) -> tuple[list[Floats], Size | None]:
         )
     lengths = observed_lengths(values).tolist()
     return [part[:, :length] for part, length in zip(values, lengths, strict=True)], None
+
+
+def _float32(X: Any) -> Floats:
+    """Return an array, a tensor or nested lists as float32; what is masked becomes NaN."""
+    if isinstance(X, Tensor):
+        X = X.detach().cpu()
+        X = (X.float() if X.is_floating_point() else X).numpy()
+    array = np.asanyarray(X)
+    if array.dtype.kind == "c":
+        raise TypeError(f"X is {array.dtype}; give real values, as np.abs(X)")
+    with np.errstate(over="ignore"):  # where it is told, the record and the step are known
+        values = array.astype(np.float32, copy=False)
+    return values.filled(np.nan) if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
 
 
 def _column(name: str, items: Iterable[Any] | None, count: int) -> Sequence[Label | None]:

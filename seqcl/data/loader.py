@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import count
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -186,7 +187,8 @@ class _Reading(TorchDataset[Batch | SeqclError]):
         own = own_rows(rows, *self.place)
         steps = int(self.dataset.lengths[rows].max()) if len(own) < len(rows) else 0
         try:
-            return collate_rows(self.dataset, own, self.collate, steps)
+            batch = collate_rows(self.dataset, own, self.collate, steps)
+            return replace(batch, repeated=len(np.unique(rows)) < len(rows))
         except SeqclError as error:
             return error
 

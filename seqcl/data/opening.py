@@ -121,7 +121,8 @@ def drop_short(
         Skipped(recordings.ids[row], _too_short(recordings, row, options, extra_steps))
         for row in short.tolist()
     ]
-    check_skipped(skipped, len(recordings) - len(short), options, "recordings are too short")
+    fault = "recordings are too short" if options.window else "recordings hold no value"
+    check_skipped(skipped, len(recordings) - len(short), options, fault)
     if not skipped:
         return recordings, []
     return recordings.take(np.setdiff1d(np.arange(len(recordings)), short)), skipped
@@ -130,7 +131,7 @@ def drop_short(
 def _too_short(recordings: Recordings, row: int, options: DataOptions, extra: int) -> str:
     identity, length = recordings.ids[row], int(recordings.lengths[row])
     if options.window is None:
-        return f"{identity}: has no steps; drop it or fill it"
+        return f"{identity}: has no step with a value; drop it or fill it"
     more = f" and the {extra} steps beyond it that the views read" if extra else ""
     at_most = max(length - extra, 1)
     return (

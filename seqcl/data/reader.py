@@ -127,5 +127,7 @@ def observed_lengths(values: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
     """
     observed = ~np.isnan(values).all(axis=1)  # (n, T)
     steps = observed.shape[1]
+    if not steps:
+        return np.zeros(len(values), np.int64)
     last = steps - np.argmax(observed[:, ::-1], axis=1)
     return np.where(observed.any(axis=1), last, 0).astype(np.int64)

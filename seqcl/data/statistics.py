@@ -98,6 +98,6 @@ def _refuse_infinite(dataset: Dataset, span: Span, values: npt.NDArray[np.float3
     row, channel, step = (int(places[0]) for places in np.nonzero(infinite))
     raise DataError(
         f"{dataset.recordings.ids[int(span.recording[row])]}: channel "
-        f"{dataset.channels[channel]!r} is infinite at step {int(span.start[row]) + step}; "
-        "correct it or leave it empty"
+        f"{dataset.channels[channel]!r} is infinite, or beyond float32, at step "
+        f"{int(span.start[row]) + step}; correct it or leave it empty"
     )

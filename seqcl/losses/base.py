@@ -33,6 +33,9 @@ class Known:
     """Scalar that replaces the loss's own temperature: learnt, or on a schedule."""
     recordings: Tensor | None = None
     """(B,) recording that the record was cut from; -1 = unknown."""
+    records: Tensor | None = None
+    """(B,) number of the record, where a batch may hold one more than once: copies of a record
+    are no negatives of each other. None = each is there once."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,12 +64,13 @@ class ExcludingLoss(PairLoss):
     def exclusion(self, known: Known | None) -> Exclusion | None:
         """Return the rule for the records that `known` describes, None where nothing is excluded.
 
-        Raises ValueError where `known` lacks what an option needs.
+        Copies of a record always are. Raises ValueError where `known` lacks what an option needs.
         """
-        if not self.exclude and self.exclude_steps is None and self.exclude_above is None:
-            return None
         known = Known() if known is None else known
-        same = tuple(self._told(known, f"{name}s", "exclude") for name in self.exclude)
+        copies = () if known.records is None else (known.records,)
+        if not self.exclude and self.exclude_steps is None and self.exclude_above is None:
+            return Exclusion(copies) if copies else None
+        same = copies + tuple(self._told(known, f"{name}s", "exclude") for name in self.exclude)
         if self.exclude_steps is None:
             return Exclusion(same, above=self.exclude_above)
         names = ("recordings", "start")

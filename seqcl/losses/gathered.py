@@ -36,6 +36,7 @@ def gather_views(
         groups=_gathered(known.groups),
         start=_gathered(known.start),
         recordings=_gathered(known.recordings),
+        records=_gathered(known.records),
     )
     return gather_with_grad(a), gather_with_grad(b), whole, slice(first, first + len(a))
 

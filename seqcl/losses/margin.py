@@ -46,7 +46,8 @@ def margin_loss(
     """
     check_views("margin", a, b)
     z = torch.cat([a, b]).to(torch.promote_types(a.dtype, torch.float32))
-    z = unit_rows(z) if metric == "cosine" else z
+    # Distances stay without the mean, and their squares keep the digits that it would take.
+    z = unit_rows(z) if metric == "cosine" else z - z.detach().mean(0)
     parts = [_half(part, z, margin, metric) for part in anchors_of("margin", z, labels, anchors)]
     return torch.stack(parts).mean()
 

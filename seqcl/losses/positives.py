@@ -88,8 +88,8 @@ class PositivesLoss(PairLoss):
     """A loss whose positives are told by labels, or are the other view alone."""
 
     positives: Literal["label", "view"] = "view"
-    """view: the other view alone, so that no label is used; label: all rows of the anchor's
-    class, and for records without a label their other view."""
+    """view: the other view alone (and copies of the record), so that no label is used; label: all
+    rows of the anchor's class, and for records without a label their other view."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -106,5 +106,8 @@ class PositivesLoss(PairLoss):
         return f"positives={self.positives}"
 
     def labels(self, known: Known) -> Tensor | None:
-        """Return the labels that tell positives; None = other views alone."""
-        return known.labels if self.positives == "label" else None
+        """Return the codes that tell positives; None = other views alone.
+
+        Where a batch holds a record more than once, its copies are positives.
+        """
+        return known.labels if self.positives == "label" else known.records

@@ -47,11 +47,13 @@ _OTHERS = Pairs()
 def unit_rows(x: Tensor, scale: float | Tensor = 1.0) -> Tensor:
     """Return the rows of `x` (M, D) with norm `scale`, at least in float32.
 
-    A zero row stays zero and gets a zero gradient. A tensor `scale` gets its gradient.
+    A zero row stays zero and gets a zero gradient; one whose norm overflows becomes NaN, not a
+    zero row that a loss would take. A tensor `scale` gets its gradient.
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    scaled: Tensor = x * (scale / norm.masked_fill(norm < 1e-12, math.inf))
+    divisor = norm.masked_fill(norm.isinf(), math.nan).masked_fill(norm < 1e-12, math.inf)
+    scaled: Tensor = x * (scale / divisor)
     return scaled
 
 

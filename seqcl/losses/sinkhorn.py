@@ -12,7 +12,7 @@ __all__ = ["sinkhorn"]
 def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
     """Return soft assignments (N, P), each row of sum 1, the columns nearly of equal sums.
 
-    Sinkhorn and Knopp's iteration (equations 3 to 5) on ``exp(scores / sharpness)``: columns are
+    Sinkhorn and Knopp's iteration (equations 3 to 5) on ``exp(scores / epsilon)``: columns are
     scaled to equal sums, then rows, so many times. It runs on logarithms, so nothing overflows;
     equal scores give 1 / P everywhere. No gradient.
 

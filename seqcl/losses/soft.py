@@ -31,7 +31,7 @@ def record_weights(
     """
     x = values.detach().to(torch.promote_types(values.dtype, torch.float32))
     seen = torch.ones_like(x[:, 0]) if real is None else real.to(x.dtype)
-    x = torch.where(seen.unsqueeze(1) > 0, x, 0.0)
+    x = _centred(x, seen.unsqueeze(1))
     with torch.autocast(x.device.type, enabled=False):
         power = x.square().sum(1) @ seen.T  # (B, B): of i where j is real
         square = power + power.T - 2 * x.flatten(1) @ x.flatten(1).T
@@ -41,6 +41,17 @@ def record_weights(
     root = root.fill_diagonal_(0.0)
     near = torch.sigmoid(-sharpness * root / root.amax().clamp(min=1e-12))
     return (2 * ceiling * near).fill_diagonal_(1.0)
+
+
+def _centred(x: Tensor, seen: Tensor) -> Tensor:
+    """Return `x` (B, C, T) about each channel's mean, at most 1 and 0 where it was not seen.
+
+    Distances stay, but for their unit; squares of what lies far from 0 would drown them.
+    """
+    x = torch.where(seen > 0, x, 0.0)
+    x = x / x.abs().amax().clamp(min=torch.finfo(x.dtype).tiny)
+    mean = x.sum((0, 2), keepdim=True) / seen.sum().clamp(min=1)
+    return torch.where(seen > 0, x - mean, 0.0)
 
 
 def time_weights(steps: int, sharpness: float, like: Tensor) -> Tensor:

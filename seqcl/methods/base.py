@@ -82,7 +82,7 @@ class Method(nn.Module, ABC):
     together: frozenset[str] = frozenset()
     """Of labels and pairs in `needs`, those that tell positives: batches must hold two records
     that share one."""
-    most_views: ClassVar[int | None] = None
+    most_views: int | None = None
     """Views beyond which there is none that it would look at; None = it takes any number."""
     min_batch: int = 2
     """Records below which there is nothing to learn."""
@@ -148,7 +148,8 @@ class Method(nn.Module, ABC):
 def known_of(view: Batch, loss: PairLoss, temperature: Tensor | None = None) -> Known:
     """Return what `loss` may know of the records of a view: no label unless it asks for labels."""
     labels = view.labels if "labels" in loss.needs else None
-    return Known(labels, view.groups, view.start, temperature, view.recordings)
+    records = view.ids if view.repeated else None
+    return Known(labels, view.groups, view.start, temperature, view.recordings, records)
 
 
 def encode_views(encoder: Encoder, views: tuple[Batch, ...], local: bool) -> tuple[Encoded, ...]:

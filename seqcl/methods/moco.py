@@ -40,7 +40,8 @@ class MoCo(Method):
         queue: K, keys that are kept. 65,536 in the paper, for 1.3 million records; 4,096 in the
             authors' code for CIFAR-10. Keys of the record itself are in it, so let it hold fewer
             keys than the data have records.
-        symmetric: take queries from every view; False: from the first, keys from the second.
+        symmetric: take queries from every view; False: from the first, keys from the second, and
+            there are no others.
     """
 
     steady = False
@@ -61,11 +62,11 @@ class MoCo(Method):
         self.target = Ema(self.encoder, self.head)
         self.queue = Queue(queue, self.head.out_dim)
         self.min_batch = max(type(self).min_batch, self.head.min_batch)
+        if not symmetric:
+            self.most_views = 2
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
         """Return the contrast of queries with the keys of other views; carries one view's keys."""
-        if not self.symmetric:
-            encoded = encoded[:2]
         queries = project(self.head, encoded if self.symmetric else encoded[:1])
         keys = self.target(tuple(one.view for one in encoded))
         total = (

@@ -35,7 +35,7 @@ class SemiSupervised(SimCLR):
     """Weigh a loss over all records against a supervised one over those with a label.
 
     ``(1 - weight) * loss + weight * supervised``, equation 3. The supervised term (equation 2)
-    is SupCon among the labelled records alone: records without a label (-1) are neither anchors
+    is SupCon among the labelled records alone: records without a label are neither anchors
     nor negatives in it. A batch holds as many labelled records as others unless
     ``training.sampler`` says otherwise.
 

@@ -19,7 +19,7 @@ class SupCon(SimCLR):
     """Pull all views of all records of a class together, push the other classes away.
 
     SimCLR with the paper's loss (equation 2, "out") and batches of P classes x K records. A
-    record without a label (-1) has its own other view as its only positive; `semi_supervised`
+    record without a label has its own other view as its only positive; `semi_supervised`
     leaves it out of this loss instead. With `loss` triplet or margin and their positives=label it
     is the supervised form of those.
 

@@ -23,6 +23,7 @@ from seqcl.rng import Rng
 from seqcl.run.build import build_method, build_model, prepare, sample_of
 from seqcl.run.folder import load
 from seqcl.run.sampling import check_batches, check_needs, choose_sampler
+from seqcl.training.chunks import has_batch_norm
 from seqcl.training.closed_form import codes_of, fit_embedding
 from seqcl.training.loop import TrainResult, train
 from seqcl.training.options import TrainingOptions
@@ -178,8 +179,14 @@ def _check_axes(preset: Preset, dataset: Dataset) -> None:
 
 
 def _unused(parts: Parts) -> Iterator[str]:
-    """Yield what a preset without a method asks for in vain."""
+    """Yield what a preset without a method asks for in vain, or in part."""
     if parts.method is not None:
+        if parts.preset.training.chunk is not None and has_batch_norm(parts.method):
+            yield (
+                "training.chunk: batch norm in the encoder takes the statistics of a chunk, so "
+                "that the gradient is not that of the whole batch; an encoder without it (norm: "
+                "layer) has the same"
+            )
         return
     given, default = parts.preset.training, TrainingOptions()
     read = {"batch_size", "workers"}

@@ -90,9 +90,9 @@ def check_batches(
     if told is None and "pairs" in method.together:
         told = _pairs_apart(dataset.pair_codes[rows])
     if told is not None:
-        name = type(method).__name__
+        name, s = type(method).__name__, "es" if count > 1 else ""
         raise PresetError(
-            f"training: in the first {count} batches of {size} records {told}, and {name} has "
+            f"training: in the first {count} batch{s} of {size} records {told}, and {name} has "
             "nothing to learn from that; use another training.sampler or a larger batch"
         )
 

@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from seqcl.batch import Batch
-from seqcl.encoders.base import Encoder
 from seqcl.errors import TrainingError
 from seqcl.methods.base import Loss, Method
 from seqcl.training.options import TrainingOptions
 from seqcl.training.shortage import unless_short
 from seqcl.training.step import backward
 
-__all__ = ["Chunks"]
+__all__ = ["Chunks", "has_batch_norm"]
 
 
 @dataclass
@@ -68,15 +67,18 @@ class Chunks:
                 "(data.window, data.max_steps), a smaller encoder or training.batch_size"
             )
         self.chunk = -(-now // 2)
-        normed = any(
-            _statistics(part) for part in method.encoders.values() if isinstance(part, Encoder)
-        )
-        apart = "; batch norm in the encoder takes the statistics of a chunk" if normed else ""
+        told = "; batch norm in the encoder takes the statistics of a chunk"
+        apart = told if has_batch_norm(method) else ""
         self.note(
             f"step {step + 1}: out of memory with {now} records at once; from here on they are "
             f"encoded {self.chunk} at a time, with the loss of the whole batch "
             f"(training.chunk={self.chunk}){apart}"
         )
+
+
+def has_batch_norm(method: Method) -> bool:
+    """Return whether an encoder's output depends on the company in its chunk."""
+    return any(_statistics(encoder) for encoder in method.encoders.values())
 
 
 def _statistics(module: nn.Module) -> list[Tensor]:

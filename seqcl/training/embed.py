@@ -15,7 +15,7 @@ from seqcl.batch import Batch, Embeddings
 from seqcl.data.collate import Collate, collate_rows
 from seqcl.data.dataset import Dataset
 from seqcl.distributed import gather_rows, rank, world_size
-from seqcl.errors import UsageError
+from seqcl.errors import DataError, UsageError
 from seqcl.model import Model
 
 __all__ = ["embed", "padded_length"]
@@ -69,7 +69,8 @@ def embed(
             call this with the same dataset; all get the whole.
 
     Raises:
-        DataError: channels are missing, extra, or of another number.
+        DataError: channels are missing, extra, or of another number; a value is infinite, or so
+            large that an embedding is not finite.
         UsageError: `step`, and the encoder has no features of single steps.
         ValueError: no records, or a window below 1.
     """
@@ -100,7 +101,9 @@ def embed(
         model.train(was_training)
     if shared:
         found = _of_all(found, model.embedding.out_dim)
-    return _described(dataset, [part for part in found if part is not None], level)
+    parts = [part for part in found if part is not None]
+    _refuse_not_finite(dataset, parts)
+    return _described(dataset, parts, level)
 
 
 def padded_length(steps: int) -> int:
@@ -154,6 +157,21 @@ def _of_all(found: list[Tensor | None], dim: int) -> list[Tensor | None]:
     for row, part in zip(rows, joined, strict=True):
         whole[row] = part
     return whole
+
+
+def _refuse_not_finite(dataset: Dataset, parts: list[Tensor]) -> None:
+    """Raise DataError for the first record whose embedding (k, E) is not finite."""
+    if bool(torch.isfinite(torch.cat(parts)).all()):
+        return
+    row = next(row for row, part in enumerate(parts) if not torch.isfinite(part).all())
+    values = np.abs(dataset.record(row).values)
+    largest = float(np.nanmax(values))
+    channel, step = (int(place) for place in np.unravel_index(np.nanargmax(values), values.shape))
+    what = f"{largest:.3g}, beyond what the encoder can take" if largest < np.inf else "infinite"
+    raise DataError(
+        f"{dataset.ids[row]}: channel {dataset.channels[channel]!r} is {what}, at step "
+        f"{int(dataset.spans.start[row]) + step}; correct it or leave it empty"
+    )
 
 
 def _described(dataset: Dataset, parts: list[Tensor], level: str) -> Embeddings:

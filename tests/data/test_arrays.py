@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from seqcl.data.arrays import to_label
 from seqcl.data.dataset import dataset_from_arrays
@@ -63,6 +64,14 @@ def test_labels_become_plain_values_and_nan_is_none() -> None:
         to_label({})
 
 
+def test_what_is_masked_is_missing_and_tensors_may_have_a_gradient_or_be_bfloat16() -> None:
+    masked = np.ma.masked_greater(np.arange(6.0).reshape(2, 1, 3), 4)
+    values = dataset_from_arrays(masked).record(1).values
+    assert values.tolist() == [[3.0, 4.0]]  # the last step, masked alone, is padding
+    tensor = torch.ones(2, 1, 3, dtype=torch.bfloat16, requires_grad=True)
+    assert (dataset_from_arrays(tensor).record(0).values == 1).all()
+
+
 def test_an_empty_text_is_no_label_group_or_mark() -> None:
     texts = np.array(["a", "", "b"])
     found = dataset_from_arrays(np.zeros((3, 1, 3)), texts, texts, pairs=texts.tolist())
@@ -77,6 +86,8 @@ def test_an_empty_text_is_no_label_group_or_mark() -> None:
         ({"X": []}, DataError, "X is empty"),
         ({"X": np.full((2, 1, 3), NAN)}, DataError, "record #0 has no observed value"),
         ({"X": [np.zeros((2, 3)), np.zeros((1, 3))]}, DataError, "#1 has 1 channels, the first 2"),
+        ({"X": np.zeros((2, 1, 0))}, DataError, "record #0 has no observed value"),
+        ({"X": np.zeros((2, 1, 3), complex)}, TypeError, "X is complex128; give real values"),
         ({"X": np.zeros(3)}, ValueError, r"shape \(3,\); needs \(n, C, T\)"),
         ({"X": np.zeros((2, 1, 3)), "y": [1]}, ValueError, "y has 1 items for 2 records"),
         ({"X": np.zeros((2, 1, 3)), "groups": [1]}, ValueError, "groups has 1 items for 2"),

@@ -19,7 +19,7 @@ from seqcl.data.collate import Collate
 from seqcl.data.dataset import Dataset, dataset_from_arrays, open_dataset
 from seqcl.data.loader import Loader
 from seqcl.data.options import DataOptions
-from seqcl.data.samplers import SequentialSampler, ShuffleSampler
+from seqcl.data.samplers import PkSampler, SequentialSampler, ShuffleSampler
 from seqcl.data.scaler import Scaler
 from seqcl.data.store import Store
 from seqcl.errors import DataError, TrainingError
@@ -187,3 +187,14 @@ def test_a_process_that_fails_between_two_batches_ends(dataset: Dataset) -> None
     ended = process.exitcode
     process.kill()
     assert ended == 1
+
+
+def test_a_batch_says_whether_it_may_hold_a_record_twice() -> None:
+    y = [0] * 20 + [1] * 3
+    dataset = dataset_from_arrays(np.zeros((23, 1, 4)), y)
+    collate = Collate(Scaler(1), "zero")
+    for sampler, repeated in ((ShuffleSampler(dataset), False), (PkSampler(dataset), True)):
+        (batch,) = take(Loader(dataset, collate, sampler, 8, seed=0), 1)
+        assert batch.repeated is repeated
+        assert (len(batch.ids.unique()) < 8) is repeated
+        assert batch[:4].with_values(batch.values[:4]).repeated is repeated

@@ -146,7 +146,9 @@ def test_with_hold_a_channel_without_any_value_is_allowed() -> None:
 def test_an_infinite_value_is_named_with_its_record_and_step() -> None:
     X = np.zeros((3, 2, 5), dtype=np.float32)
     X[1, 1, 3] = np.inf
-    with pytest.raises(DataError, match=r"#1: channel 'c1' is infinite at step 3; correct it"):
+    with pytest.raises(
+        DataError, match=r"#1: channel 'c1' is infinite, or beyond float32, at step 3; correct it"
+    ):
         Scaler(2).fit(dataset_from_arrays(X))
 
 

@@ -9,6 +9,7 @@ from seqcl.losses.base import Known
 from seqcl.losses.codes import apart, dense
 from seqcl.losses.exclusion import Exclusion
 from seqcl.losses.nt_xent import NTXent, nt_xent
+from seqcl.losses.triplet import Triplet
 
 
 def test_unknown_codes_are_apart_from_all_others() -> None:
@@ -49,6 +50,20 @@ def test_records_in_time_are_excluded_below_the_distance_and_in_their_recording_
     # Of the six pairs only 5 and 9, four apart, are near; 0 and 5 are not below five apart.
     by_hand = nt_xent(a, b, 0.2, exclusion=Exclusion((torch.tensor([0, 1, 1, 2]),)))
     torch.testing.assert_close(found, by_hand)
+
+
+def test_copies_of_a_record_are_no_negatives_whatever_the_options() -> None:
+    (a, b), records = views(6), torch.tensor([7, 3, 7, 900, 3, 12])
+    by_hand = nt_xent(a, b, 0.2, exclusion=Exclusion((records,)))
+    assert by_hand != nt_xent(a, b, 0.2)
+    for loss in (NTXent(temperature=0.2), NTXent(temperature=0.2, exclude=("label",))):
+        known = Known(labels=torch.full((6,), -1), records=records)
+        torch.testing.assert_close(loss(a, b, known), by_hand)
+    # Losses whose positives are told take them for positives.
+    torch.testing.assert_close(
+        Triplet()(a, b, Known(records=records)),
+        Triplet(positives="label")(a, b, Known(labels=records)),
+    )
 
 
 def test_needs_follow_from_the_options() -> None:

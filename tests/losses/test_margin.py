@@ -26,6 +26,19 @@ def test_negatives_beyond_the_margin_cost_nothing() -> None:
     assert (grad == 0).all()
 
 
+@pytest.mark.parametrize("labels", [None, torch.arange(32) // 4])
+def test_an_offset_that_all_rows_share_costs_no_digit(labels: torch.Tensor | None) -> None:
+    a, b = (0.05 * x.float() for x in views(32))
+    grads, losses = [], []
+    for offset in (0.0, 128.0):
+        shifted = (a + offset).requires_grad_()
+        loss = margin_loss(shifted, b + offset, labels=labels)
+        grads.append(torch.autograd.grad(loss, shifted)[0])
+        losses.append(loss)
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-3, atol=0)
+    assert (grads[0] - grads[1]).norm() < 1e-2 * grads[0].norm()
+
+
 def test_equal_rows_pay_the_whole_margin_and_get_no_gradient() -> None:
     a = torch.ones(6, 4, requires_grad=True)
     loss = margin_loss(a, a.detach(), margin=1.0)

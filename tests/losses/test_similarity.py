@@ -176,6 +176,14 @@ def test_a_zero_row_stays_zero_and_gets_no_gradient() -> None:
     assert x.grad.isfinite().all()
 
 
+def test_a_row_whose_norm_overflows_is_not_taken_for_a_zero_row() -> None:
+    x = draw(4, dtype=torch.float32)
+    x[1] *= 1e20
+    z = unit_rows(x)
+    assert z[1].isnan().all()
+    assert z[[0, 2, 3]].isfinite().all()
+
+
 def test_the_scale_of_unit_rows_gets_its_gradient() -> None:
     x, scale = draw(4).requires_grad_(), torch.tensor(1.7, dtype=torch.float64, requires_grad=True)
     assert gradcheck(unit_rows, (x, scale))

@@ -34,9 +34,16 @@ def test_weights_of_records_equal_a_slow_reference(masked: bool) -> None:
     found = record_weights(values, real if masked else None, 3.0, 0.5)
     expected = slow_weights(values, real, 3.0, 0.5)
     torch.testing.assert_close(found, expected)
-    assert torch.equal(found, found.T)
+    torch.testing.assert_close(found, found.T)
     assert found.min() > 0.99 / (1 + math.exp(3.0))
     assert found.fill_diagonal_(0).max() < 0.5
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(1e4, 1.0), (0.0, 1e20), (0.0, 1e-20)])
+def test_weights_of_records_do_not_depend_on_where_the_data_lie(shift: float, scale: float) -> None:
+    values = torch.randn(4, 2, 50, generator=torch.Generator().manual_seed(0))
+    found = record_weights(values * scale + shift, None, 5.0)
+    torch.testing.assert_close(found, record_weights(values, None, 5.0), rtol=0, atol=2e-3)
 
 
 def test_equal_records_get_the_ceiling_and_one_record_is_its_own_positive() -> None:

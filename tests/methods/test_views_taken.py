@@ -35,3 +35,12 @@ def test_a_view_that_would_be_ignored_is_refused_before_training(name: str) -> N
     assert parts.method is not None
     with pytest.raises(ValueError, match=f"{most + 1} views; it takes at most {most}"):
         parts.method((batch,) * (most + 1))
+
+
+@pytest.mark.parametrize(("symmetric", "most"), [(True, None), (False, 2)])
+def test_moco_takes_two_views_where_it_asks_one_way(symmetric: bool, most: int | None) -> None:
+    preset = load_preset("series-moco", (f"method.symmetric={str(symmetric).lower()}",))
+    data = dataset_from_arrays(torch.randn(8, 1, 64).numpy())
+    method = assemble(preset, data, seed=0, device=torch.device("cpu")).method
+    assert method is not None
+    assert method.most_views == most

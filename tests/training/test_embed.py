@@ -212,3 +212,16 @@ def test_records_that_no_process_or_two_embedded_are_an_error(monkeypatch):
     monkeypatch.setattr(f"{module}.gather_rows", lambda x: torch.cat([x, x]))
     with pytest.raises(ValueError, match="the processes share other records"):
         embed(model_of(), data, shared=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(np.inf, "is infinite, at step 7"), (3e38, r"is 3e\+38, beyond what the encoder can take")],
+)
+def test_a_record_that_has_no_finite_embedding_is_named(value, told):
+    values = series(5)
+    values[3, 1, 7] = value
+    with pytest.raises(DataError, match=f"^#3: channel 'y' {told}"):
+        embed(model_of(), dataset_of(values))
+    with pytest.raises(DataError, match="^#3: channel 'y'"):
+        embed(model_of(), dataset_of(values), level="step")

@@ -6,39 +6,35 @@ import numpy as np
 
 from seqcl.data.dataset import Dataset
 from seqcl.data.samplers.base import Rows, Sampler
+from seqcl.data.samplers.members import Members, sets_of
 from seqcl.errors import DataError
 
 __all__ = ["BalancedSampler", "refuse_unlabelled"]
 
 
 class BalancedSampler(Sampler):
-    """As many records of each class as of any other, drawn with replacement within a class.
+    """As many records of each class as of any other, dealt from a shuffled deck of the class.
 
     The classes come in shuffled rounds, each class once a round, so every stretch of K rows (K
     classes) that starts at a multiple of K holds each class once. An epoch has as many rows as
-    the dataset. Raises DataError where a record has no label.
+    the dataset; in it a record comes again only once all others of its class have come. Raises
+    DataError where a record has no label.
     """
 
     needs = frozenset({"labels"})
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset)
-        codes = dataset.label_codes
         refuse_unlabelled("balanced", dataset, "label them or use training.sampler=shuffle")
-        _, counts = np.unique(codes, return_counts=True)
-        self._by_class = np.argsort(codes, kind="stable")
-        self._counts = counts
-        self._first = np.cumsum(counts) - counts
+        self._classes = Members(dataset.label_codes)
 
     def epoch(self, seed: int, epoch: int) -> Rows:
         """Return rows in rounds of the classes."""
         rng = np.random.default_rng((seed, epoch))
-        classes = len(self._counts)
+        classes = len(self._classes)
         rounds = -(-self.size // classes)
         order = rng.permuted(np.tile(np.arange(classes), (rounds, 1)), axis=1).ravel()[: self.size]
-        within = rng.integers(0, self._counts[order])
-        rows: Rows = self._by_class[self._first[order] + within]
-        return rows
+        return sets_of(self._classes, order, 1, rng).ravel()
 
 
 def refuse_unlabelled(sampler: str, dataset: Dataset, advice: str) -> None:

@@ -10,8 +10,7 @@ from annotated_types import Ge
 from seqcl.data.dataset import Dataset
 from seqcl.data.samplers.balanced import refuse_unlabelled
 from seqcl.data.samplers.base import Rows, Sampler
-from seqcl.data.samplers.members import Members, hands
-from seqcl.data.samplers.pk import sets_of
+from seqcl.data.samplers.members import Members, hands, sets_of
 from seqcl.errors import DataError
 
 __all__ = ["GroupedSampler"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Members", "hands"]
+__all__ = ["Members", "hands", "sets_of"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -43,3 +43,14 @@ def hands(n: int, size: int, count: int, rng: np.random.Generator) -> Ints:
     decks = np.tile(np.arange(n), (-(-count // per_deck), 1))
     shuffled = rng.permuted(decks, axis=1)[:, : per_deck * size]
     return shuffled.reshape(-1, size)[:count]
+
+
+def sets_of(members: Members, order: Ints, size: int, rng: np.random.Generator) -> Ints:
+    """Return (len(order), size) rows: for each place in `order`, a hand of that set's rows."""
+    rows = np.empty((len(order), size), dtype=np.int64)
+    by_set = np.argsort(order, kind="stable")
+    kinds, first = np.unique(order[by_set], return_index=True)
+    for place, mine in zip(kinds.tolist(), np.split(by_set, first[1:]), strict=True):
+        own = members[place]
+        rows[mine] = own[hands(len(own), size, len(mine), rng)]
+    return rows

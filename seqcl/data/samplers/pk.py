@@ -14,10 +14,10 @@ from annotated_types import Ge
 from seqcl.data.dataset import Dataset
 from seqcl.data.samplers.balanced import refuse_unlabelled
 from seqcl.data.samplers.base import Rows, Sampler
-from seqcl.data.samplers.members import Members, hands
+from seqcl.data.samplers.members import Members, hands, sets_of
 from seqcl.errors import DataError
 
-__all__ = ["PkSampler", "sets_of"]
+__all__ = ["PkSampler"]
 
 
 class PkSampler(Sampler):
@@ -62,8 +62,9 @@ class PkSampler(Sampler):
             raise DataError("sampler pk: no record has a label; set data.label, or use shuffle")
         if others and not len(self._unknown):
             raise DataError(
-                f"sampler pk: others={others}, and every record has a label; use others=0 (for "
-                "the method semi_supervised: use supcon, which needs no others)"
+                f"sampler pk: others={others}, and every record has a label (empty or NaN is none; "
+                "-1 is a class); use others=0 (for the method semi_supervised: use supcon, which "
+                "needs no others)"
             )
         self._largest = int(self._members.counts.max())
         if records > 1 and self._largest < 2 and self.size > 1:
@@ -116,14 +117,3 @@ class PkSampler(Sampler):
             f"sampler pk makes sets of {self.block} records; batches of {batch_size} cut them: "
             f"set training.batch_size to a multiple of {self.block}, or other numbers in pk"
         )
-
-
-def sets_of(members: Members, order: Rows, size: int, rng: np.random.Generator) -> Rows:
-    """Return (len(order), size) rows: for each place in `order`, a hand of that set's rows."""
-    rows = np.empty((len(order), size), dtype=np.int64)
-    by_set = np.argsort(order, kind="stable")
-    kinds, first = np.unique(order[by_set], return_index=True)
-    for place, mine in zip(kinds.tolist(), np.split(by_set, first[1:]), strict=True):
-        own = members[place]
-        rows[mine] = own[hands(len(own), size, len(mine), rng)]
-    return rows

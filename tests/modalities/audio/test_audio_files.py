@@ -160,7 +160,7 @@ def test_corrupt_silent_and_empty_files_are_passed_over_or_told(tmp_path: Path) 
         opened(tmp_path, max_skipped=0.01)
     write(tmp_path / "empty.wav", NOISE[:, :0])
     skipped = {item.path: item.reason for item in opened(tmp_path, max_skipped=0.1).skipped}
-    assert skipped["empty.wav"] == "empty.wav: has no steps; drop it or fill it"
+    assert skipped["empty.wav"] == "empty.wav: has no step with a value; drop it or fill it"
 
 
 @pytest.mark.parametrize("suffix", ["wav", "w64"])
