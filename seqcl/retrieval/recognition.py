@@ -89,6 +89,7 @@ def learn_recognition(ranker: Ranker, samples: Sequence[Sample]) -> dict[str, An
         "weights": weights.tolist(),
         "threshold": threshold,
         "queries": len(samples),
+        "recordings": len(entries.recordings),
         "found": round(hits / len(samples), 4),
         "error": round(equal_error(crossed, y > 0)[1], 4),
     }

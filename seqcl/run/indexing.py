@@ -11,7 +11,7 @@ from typing import Any
 from seqcl.config.preset import changed_data, data_options
 from seqcl.data.dataset import Dataset
 from seqcl.data.source import Skipped
-from seqcl.errors import UsageError
+from seqcl.errors import SeqclError, UsageError
 from seqcl.files import locked, sweep
 from seqcl.retrieval.building import add_pieces, compact, refresh_neighbours, sweep_vectors
 from seqcl.retrieval.calibration import calibrate
@@ -34,8 +34,9 @@ __all__ = ["ClipIndex", "IndexResult", "index_sources"]
 _RUN = "run"
 _RUN_FILES = ("preset.yaml", "manifest.json", "model.safetensors")
 _FASTEST = 0.2
-_ENOUGH = 0.5
-"""Part of the index's recordings that must be at hand to learn again to tell strangers."""
+_ENOUGH, _GROWN, _SAMPLED = 0.5, 2, 100
+"""Part of the index's recordings that must be at hand to learn to tell strangers from them alone,
+growth after which that is learnt again from others, and about how many files of these."""
 
 
 @dataclass(frozen=True)
@@ -243,13 +244,29 @@ def _update(
 def _learnt(
     manifest: Manifest, ranker: Ranker, embedder: RunEmbedder, dataset: Dataset
 ) -> Manifest:
-    """Measure what scores and alignments mean in the index as it is now."""
+    """Measure what scores and alignments mean in the index as it is now.
+
+    To tell strangers is learnt from `dataset` where that is much of the index; else from a sample
+    of the index's own files, and again only once it has grown to `_GROWN` times its size then.
+    """
     found = replace(manifest, calibration=calibrate(ranker))
-    at_hand = len(dataset.recordings.lengths)
-    if manifest.recognition is not None and at_hand < _ENOUGH * len(ranker.entries.recordings):
-        return found
+    size, known = len(ranker.entries.recordings), manifest.recognition
+    if len(dataset.recordings.lengths) < _ENOUGH * size:
+        if known is not None and size < _GROWN * known.get("recordings", size):
+            return found
+        dataset = _sample(ranker, embedder) or dataset
     samples = embedder.changed(ranker, dataset, manifest.settings.speed)
     return replace(found, recognition=learn_recognition(ranker, samples))
+
+
+def _sample(ranker: Ranker, embedder: RunEmbedder) -> Dataset | None:
+    """Open some of the index's files where they are still; None where none can be read."""
+    paths = [file.path for file in ranker.entries.files if Path(file.path).is_file()]
+    chosen = paths[:: max(1, len(paths) // _SAMPLED)]
+    try:
+        return open_for(embedder.run, chosen, embedder.overrides) if chosen else None
+    except SeqclError:
+        return None
 
 
 def _settings(

@@ -167,7 +167,9 @@ def _refuse_not_finite(dataset: Dataset, parts: list[Tensor]) -> None:
     values = np.abs(dataset.record(row).values)
     largest = float(np.nanmax(values))
     channel, step = (int(place) for place in np.unravel_index(np.nanargmax(values), values.shape))
-    what = f"{largest:.3g}, beyond what the encoder can take" if largest < np.inf else "infinite"
+    what = "infinite, or beyond float32"
+    if largest < np.inf:
+        what = f"{largest:.3g}, beyond what the encoder can take"
     raise DataError(
         f"{dataset.ids[row]}: channel {dataset.channels[channel]!r} is {what}, at step "
         f"{int(dataset.spans.start[row]) + step}; correct it or leave it empty"

@@ -21,6 +21,7 @@ from seqcl.cli.progress import print_table
 from seqcl.errors import DataError, UsageError
 from seqcl.retrieval import as_json
 from seqcl.run.embedding import open_for
+from seqcl.run.folder import load
 from seqcl.run.indexing import ClipIndex, index_sources
 
 WINDOW = ("--set", "data.window=32", "--set", "data.hop=8")
@@ -312,6 +313,24 @@ def test_what_matches_mean_is_learnt_anew_with_other_groups(work: Path, seqcl: S
     seqcl("index", "run", "--data", "clips", "--out", "fresh")
     found, fresh = (ClipIndex.open(work / name).manifest.calibration for name in ("mine", "fresh"))
     assert found == fresh != before
+
+
+def test_an_index_that_grows_file_by_file_learns_to_tell_strangers(work: Path) -> None:
+    run, learnt = load(work / "run"), []
+    for number in range(10):
+        index_sources(run, [str(work / "clips" / f"{number}.csv")], work / "grown")
+        learnt.append(ClipIndex.open(work / "grown").manifest.recognition)
+    sizes = [None if one is None else one["recordings"] for one in learnt]
+    assert sizes == [None, None, 3, 3, 3, 6, 6, 6, 6, 6]
+    (found,) = ClipIndex.open(work / "grown").identify(work / "clips" / "4.csv")
+    assert found.place is not None
+    assert found.place.recording == "4.csv"
+    assert found.confidence is not None
+    for number in range(10):
+        (work / "clips" / f"{number}.csv").unlink()
+    write_clip(work / "alone.csv", 11)
+    done = index_sources(run, [str(work / "alone.csv")], work / "grown")  # the others are gone
+    assert done.manifest.recognition == learnt[-1]
 
 
 @pytest.mark.parametrize("shape", [(3, 200), (2, 0), (200,)])

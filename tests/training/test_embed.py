@@ -216,7 +216,10 @@ def test_records_that_no_process_or_two_embedded_are_an_error(monkeypatch):
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [(np.inf, "is infinite, at step 7"), (3e38, r"is 3e\+38, beyond what the encoder can take")],
+    [
+        (np.inf, "is infinite, or beyond float32, at step 7"),
+        (3e38, r"is 3e\+38, beyond what the encoder can take"),
+    ],
 )
 def test_a_record_that_has_no_finite_embedding_is_named(value, told):
     values = series(5)
