@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 
-from seqcl.config.preset import load_preset
+from seqcl.config.preset import Preset, load_preset
 from seqcl.data.dataset import dataset_from_arrays
 from seqcl.errors import PresetError
 from seqcl.run.build import pick_device
@@ -82,8 +83,11 @@ class ContrastiveEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         overrides = (self.overrides,) if isinstance(self.overrides, str) else self.overrides
         preset = load_preset(str(self.preset), overrides)
+        if preset.detector is not None:
+            raise PresetError(f"{self.preset}: is a detector; fit seqcl.AnomalyDetector to X")
         if preset.data.window is not None:
             raise PresetError("data.window: fit takes each record of X whole; cut X instead")
+        _refuse_unused(preset, load_preset(str(self.preset)))
         labels = None if y is None else y if isinstance(y, list) else np.asarray(y)
         members = None if groups is None else np.asarray(groups)
         dataset = dataset_from_arrays(X, labels, members, missing=preset.data.missing)
@@ -130,3 +134,11 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
             )
         return int(random_state)
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def _refuse_unused(preset: Preset, plain: Preset) -> None:
+    """Raise PresetError for changes of `data:` that mean nothing for arrays."""
+    for item in fields(preset.data):
+        changed = getattr(preset.data, item.name) != getattr(plain.data, item.name)
+        if changed and item.name not in ("missing", "scaler"):
+            raise PresetError(f"data.{item.name}: has no effect on arrays; change X instead")

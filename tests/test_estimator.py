@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 import seqcl
 from seqcl import ContrastiveEncoder
 from seqcl.config import load_preset
-from seqcl.errors import DataError, PresetError
+from seqcl.errors import DataError, PresetError, UsageError
 from seqcl.run import Settings, pretrain
 
 SMALL = ("training.steps=4", "training.batch_size=8", "encoder.widths=[8,8]")
@@ -126,6 +126,37 @@ def test_a_wrong_override_and_a_single_record_say_so() -> None:
         ContrastiveEncoder(overrides=("trainig.steps=1",)).fit(series())
     with pytest.raises(DataError, match="at least 2"):
         encoder().fit(series(1))
+
+
+def test_a_detector_and_options_that_mean_nothing_for_arrays_are_refused() -> None:
+    with pytest.raises(PresetError, match=r"is a detector; fit seqcl\.AnomalyDetector"):
+        ContrastiveEncoder("sensor-anomaly").fit(series())
+    for option in ("data.columns=[c0]", "data.max_steps=10", "data.label=y"):
+        with pytest.raises(PresetError, match=r"data\.\w+: has no effect on arrays"):
+            encoder(overrides=(*SMALL, option)).fit(series())
+
+
+def test_a_run_refuses_arrays_of_another_form(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", X=series())
+    settings = Settings(sources=(str(tmp_path / "x.npz"),), device="cpu")
+    run = seqcl.load(pretrain(load_preset("series", SMALL), settings, tmp_path / "run").folder)
+    with pytest.raises(DataError, match="X holds series of 3 channels; the run takes series"):
+        run.embed(series(4, channels=3))
+    with pytest.raises(DataError, match="X holds images of 2 channels; the run takes series"):
+        run.embed(np.zeros((4, 2, 8, 8)))
+    with pytest.raises(ValueError, match="level is 'steps'; known: instance, step"):
+        run.embed(series(4), level="steps")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="device is 'gpu'; known: auto, cpu, cuda"):
+        run.embed(series(4), device="gpu")
+
+
+def test_images_may_have_their_channels_last() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (12, 8, 8, 3), dtype=np.uint8)
+    overrides = ("training.steps=2", "training.batch_size=4", "encoder.width=4")
+    fitted = ContrastiveEncoder("image-simclr", overrides=overrides, device="cpu").fit(images)
+    assert fitted.n_channels_in_ == 3
+    first = np.moveaxis(images, 3, 1)
+    assert np.array_equal(fitted.transform(images), fitted.transform(first))
 
 
 def test_gaps_are_held_where_the_preset_says_so() -> None:

@@ -39,7 +39,11 @@ def command(run: Path, form: Any, out: Path) -> int:
 
     check_output("--out", out)
     result = export(load(run), form, out)
-    length = "records of any length" if result.any_length else "records of the training length"
+    length = "records of the training length"
+    if result.any_length:
+        length = (
+            f"records of {'any length' if result.least == 1 else f'{result.least} steps or more'}"
+        )
     nan = ", NaN missing" if result.gaps else ", no NaN"
     note(
         f"{out}: {', '.join(result.outputs)} of batches of any size, {length}{nan}; "

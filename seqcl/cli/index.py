@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import rich_click as click
@@ -76,5 +77,5 @@ def command(run: Path, data_sources: tuple[str, ...], out: Path, **given: Any) -
     note(f"files: {result.summary}")
     note(f"search structure: {result.structure}")
     note(f"{out}: {result.entries:,} entries")
-    note(f"next: seqcl search {out} QUERY")
+    note(f"next: seqcl search {quote(str(out))} QUERY")
     return note_skipped(result.skipped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from shlex import quote
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -148,7 +149,7 @@ def print_finetuned(result: Any) -> None:
         note(f"kept: step {result.best['step']}, held-out {', '.join(measured)}")
     note_skipped(result.skipped)
     note(f"run: {result.folder}")
-    note(f"next: seqcl predict {result.folder} --data SRC --out predictions.csv")
+    note(f"next: seqcl predict {quote(str(result.folder))} --data SRC --out predictions.csv")
 
 
 def print_dry_run(dry: Any) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from seqcl.batch import Entry, Label, Size
-from seqcl.data.images import unit_images
+from seqcl.data.images import channels_first, unit_images
 from seqcl.data.reader import default_channels, observed_lengths
 from seqcl.data.recordings import Recordings, RecordingsBuilder
 from seqcl.data.values import MemoryValues
@@ -86,7 +86,7 @@ def _series(X: Any) -> tuple[list[Floats], Size | None]:
     if isinstance(X, list | tuple) and X and np.ndim(X[0]) == 2:
         return [_float32(part) for part in X], None
     if np.ndim(X) == 4:
-        images = unit_images("X", np.asarray(X))
+        images = unit_images("X", channels_first("X", np.asarray(X)))
         return list(images.reshape(*images.shape[:2], -1)), images.shape[2:]
     values = _float32(X)
     if values.ndim == 2:

@@ -49,6 +49,9 @@ def predict(
     """
     embedded = embed(model, dataset, device=device, batch_size=batch_size)
     with torch.no_grad():
-        finished = targets.finish(head.cpu()(torch.from_numpy(embedded.values))).numpy()
+        outputs = head.cpu()(torch.from_numpy(embedded.values))
+        # Values far from 0 that lie close together need more digits than float32 has.
+        outputs = outputs.double() if targets.task == "regression" else outputs
+        finished = targets.finish(outputs).numpy()
     probabilities = None if targets.task == "regression" else finished
     return Predictions(embedded.ids, targets.decide(finished), probabilities, targets.classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -97,12 +98,13 @@ class Targets:
             return outputs.softmax(1)
         return outputs.sigmoid() if self.task == "tags" else outputs * self.std + self.mean
 
-    def decide(self, finished: Floats) -> tuple[Label, ...]:
+    def decide(self, finished: npt.NDArray[np.floating]) -> tuple[Label, ...]:
         """Return the label of each row (N, K): the likeliest class, tags from 0.5 on, the value."""
         if self.task == "classification":
             return tuple(self.classes[place] for place in finished.argmax(1).tolist())
         if self.task == "regression":
-            return tuple(finished[:, 0].tolist())
+            digits = 7 - math.floor(math.log10(self.std))  # what float32 outputs can tell
+            return tuple(round(value, digits) for value in finished[:, 0].tolist())
         return tuple(
             tuple(str(self.classes[place]) for place in np.flatnonzero(row >= 0.5).tolist())
             for row in finished

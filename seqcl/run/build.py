@@ -57,6 +57,8 @@ def pick_device(name: str) -> torch.device:
 
     Of several processes on a machine each takes the GPU of its number.
     """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"device is {name!r}; known: auto, cpu, cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: no CUDA device is visible; use --device cpu or auto")
     if name == "auto":

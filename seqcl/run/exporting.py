@@ -41,6 +41,8 @@ class ExportResult:
     """`embeddings` and, of a fine-tuned run, `predictions`."""
     any_length: bool
     """Whether T may differ from that of the training data; B always may."""
+    least: int
+    """Fewest steps T that the graph takes."""
     gaps: bool
     """Whether NaN in the values are gaps, and padding at the end of a record."""
     difference: float
@@ -68,7 +70,7 @@ def export(run: Run, form: Format, out: Path) -> ExportResult:
         )
     atomic_write(out, made.raw)
     outputs = _OUTPUTS[: 1 + ("finetune" in run.manifest)]
-    return ExportResult(out, outputs, made.any_length, made.gaps, difference)
+    return ExportResult(out, outputs, made.any_length, made.least, made.gaps, difference)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class _Made:
     raw: bytes
     call: Callable[[Tensor], Any]
     any_length: bool
+    least: int
     gaps: bool
     samples: tuple[Tensor, ...]
     """What it has not been traced with, to be compared on."""
@@ -102,8 +105,23 @@ def _made(run: Run, form: Format) -> _Made:
             except Exception as error:  # what a tracer cannot do has no class of its own
                 reason = reason or error
             else:
-                return _Made(raw, call, any_length, gaps, (sample, fresh))
+                least = _least(call, sample) if any_length else sample.shape[-1]
+                return _Made(raw, call, any_length, least, gaps, (sample, fresh))
     raise _untraceable(run, str(reason).splitlines()[0])
+
+
+def _least(call: Callable[[Tensor], Any], sample: Tensor) -> int:
+    """Return the fewest steps that a traced graph takes: tracing may have fixed a least length."""
+    most = sample.shape[-1]
+    return next((n for n in range(1, most) if _takes(call, sample[..., :n])), most)
+
+
+def _takes(call: Callable[[Tensor], Any], values: Tensor) -> bool:
+    try:
+        call(values)
+    except Exception:  # a guard that failed has no class of its own
+        return False
+    return True
 
 
 def _module(run: Run, gaps: bool) -> Exportable:

@@ -23,7 +23,7 @@ from seqcl.run.embedding import open_for
 from seqcl.run.facts import data_facts, train_facts, write_skipped
 from seqcl.run.folder import Run, save_initial, save_model, write_manifest
 from seqcl.run.launching import refuse_many_processes
-from seqcl.run.resuming import open_folder, refuse_changes
+from seqcl.run.resuming import open_folder, refuse_changes, removed_if_refused
 from seqcl.run.supervising import Supervision, supervise
 from seqcl.training.loop import TrainResult, train
 from seqcl.training.sinks import JsonlSink, Sink
@@ -89,7 +89,7 @@ def finetune(
         for sink in everything:
             sink.on_log({"step": step, **measured})
 
-    with locked(out), threads(settings.threads):
+    with locked(out), removed_if_refused(out), threads(settings.threads):
         sweep(out)
         data, validation = _data(run, settings)
         parts = supervise(

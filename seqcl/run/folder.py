@@ -18,7 +18,7 @@ import numpy.typing as npt
 from seqcl.config.preset import Preset, resolve_preset
 from seqcl.config.yaml import read_yaml
 from seqcl.data.dataset import Dataset, dataset_from_arrays
-from seqcl.errors import ArtefactError, MissingInputError, UsageError
+from seqcl.errors import ArtefactError, DataError, MissingInputError, UsageError
 from seqcl.files import atomic_write, check_sha256, sha256
 from seqcl.finetuning.predictions import Predictions, predict
 from seqcl.finetuning.readout import Readout
@@ -131,7 +131,15 @@ class Run:
     def _dataset(self, X: npt.ArrayLike | Sequence[npt.ArrayLike] | Dataset) -> Dataset:
         if isinstance(X, Dataset):
             return X
-        return dataset_from_arrays(X, channels=self.channels, missing=self.preset.data.missing)
+        made = dataset_from_arrays(X, missing=self.preset.data.missing)
+        is_images = self.preset.modality.layout == "CHW"
+        if (made.size is not None) != is_images or len(made.channels) != len(self.channels):
+            shape = "images (n, C, H, W)" if is_images else "series (n, C, T)"
+            raise DataError(
+                f"X holds {'series' if made.size is None else 'images'} of {len(made.channels)} "
+                f"channels; the run takes {shape} of {len(self.channels)}"
+            )
+        return made
 
     def _refuse_detector(self) -> None:
         if self.preset.detector is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from seqcl.config.preset import changed_data, data_options
 from seqcl.config.yaml import dump_yaml
 from seqcl.data.dataset import Dataset, open_dataset
 from seqcl.data.source import Skipped
+from seqcl.data.sources import reader_suffixes
 
 __all__ = ["Inspection", "inspect_sources"]
 
@@ -41,10 +43,13 @@ class Inspection:
 def inspect_sources(sources: Sequence[str], overrides: Sequence[str] = ()) -> Inspection:
     """Read the sources, at most 1,000 records of them in full, and say what is there.
 
-    An ``.npz`` or ``.h5`` holds series unless ``data.layout=CHW`` says that it holds images.
+    An ``.npz`` or ``.h5`` holds series unless ``data.layout=CHW`` says that it holds images. In
+    folders of images a text file is no table.
     """
     given = changed_data({}, overrides)
-    dataset = open_dataset(sources, data_options({"max_steps": _ANY_LENGTH, **given}))
+    layout = {"layout": "CHW"} if _are_images(sources) else {}
+    options = data_options({"max_steps": _ANY_LENGTH, **layout, **given})
+    dataset = open_dataset(sources, options)
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), 1_000)).astype(int))
     records = dataset.records(rows.tolist())
     lengths = dataset.lengths[rows]
@@ -76,9 +81,19 @@ def inspect_sources(sources: Sequence[str], overrides: Sequence[str] = ()) -> In
     return Inspection(tuple(facts), proposed, tuple(dataset.skipped))
 
 
+def _are_images(sources: Sequence[str]) -> bool:
+    """Return whether most files of the folders among the sources can be nothing but images."""
+    suffixes = reader_suffixes("CHW").keys() - reader_suffixes("CT").keys()
+    folders = [Path(text) for text in sources if Path(text).is_dir()]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return 2 * sum(path.suffix.lower() in suffixes for path in files) > max(1, len(files))
+
+
 def _labels(dataset: Dataset) -> str:
     counts = Counter(label for label in dataset.labels if label is not None)
     if not counts:
+        if dataset.size is not None or dataset.modality == "audio":
+            return "none (to evaluate, put files into a folder a class, or add a labels.csv)"
         return "none (name their column with --set data.label=COLUMN to evaluate)"
     shown = ", ".join(f"{label} ({count:,})" for label, count in counts.most_common(8))
     return f"{len(counts)} classes: {shown}{' …' if len(counts) > 8 else ''}"

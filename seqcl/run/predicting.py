@@ -89,7 +89,7 @@ def _csv(predictions: Predictions, separator: str) -> str:
     writer.writerow(["id", "prediction", *(f"p_{name}" for name in predictions.classes)])
     for row, (name, label) in enumerate(zip(predictions.ids, predictions.labels, strict=True)):
         shown = _plain(label, separator)
-        text = f"{shown:.9g}" if isinstance(shown, float) else escaped(str(shown))
+        text = f"{shown:.15g}" if isinstance(shown, float) else escaped(shown)
         shares = () if predictions.probabilities is None else predictions.probabilities[row]
         writer.writerow([escaped(name), text, *(f"{share:.6g}" for share in shares)])
     return stream.getvalue()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -66,8 +67,8 @@ class PretrainResult:
     def next(self) -> str:
         """The command to go on with."""
         if self.is_detector:
-            return f"seqcl detect {self.folder} --data SRC --out scores.csv"
-        return f"seqcl evaluate {self.folder} --train SRC --test SRC"
+            return f"seqcl detect {quote(str(self.folder))} --data SRC --out scores.csv"
+        return f"seqcl evaluate {quote(str(self.folder))} --train SRC --test SRC"
 
 
 @dataclass(frozen=True)

@@ -86,11 +86,12 @@ def write_predictions(result: Evaluation, path: Path) -> None:
     writer = csv.writer(stream)
     writer.writerow(["id", "label", "prediction", "score"])
     for item in predictions:
-        texts = (escaped(str(item[name])) for name in ("id", "label", "prediction"))
+        texts = (escaped(item[name]) for name in ("id", "label", "prediction"))
         writer.writerow([*texts, f"{item['score']:.6g}"])
     atomic_write(path, stream.getvalue())
 
 
-def escaped(text: str) -> str:
-    """Keep a spreadsheet from running a cell as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+def escaped(cell: object) -> str:
+    """Keep a spreadsheet from running a text as a formula; a number stays one."""
+    text = str(cell)
+    return f"'{text}" if isinstance(cell, str) and text.startswith(_FORMULA) else text

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from seqcl.config.preset import Preset
 from seqcl.config.yaml import read_yaml
-from seqcl.errors import PresetError, UsageError
+from seqcl.errors import PresetError, SeqclError, UsageError
 from seqcl.run.folder import read_manifest
 
-__all__ = ["differences", "open_folder", "refuse_changes"]
+__all__ = ["differences", "open_folder", "refuse_changes", "removed_if_refused"]
 
 _BEGUN = {"lock", "preset.yaml", "initial.safetensors"}
 """What a run holds that was stopped before its manifest."""
@@ -36,6 +38,18 @@ def open_folder(out: Path, resume: bool) -> tuple[bool, tuple[str, ...]]:
     if read_manifest(out).get("train", {}).get("stopped") == "done":
         raise UsageError(f"--resume {out}: the run is finished; nothing is left to train")
     return True, ()
+
+
+@contextmanager
+def removed_if_refused(out: Path) -> Iterator[None]:
+    """Remove a folder in which nothing but its lock was written when an error ended the block."""
+    try:
+        yield
+    except SeqclError:
+        if {path.name for path in out.iterdir()} <= {"lock"}:
+            (out / "lock").unlink(missing_ok=True)
+            out.rmdir()
+        raise
 
 
 def refuse_changes(out: Path, preset: Preset, facts: dict[str, Any]) -> None:

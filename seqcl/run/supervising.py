@@ -87,7 +87,7 @@ def supervise(
     targets = targets_of(_labels(labelled), options, where)
     chosen = _within(labelled, targets, budget, seed)
     targets = targets_of(_labels(chosen), options, where)
-    notes += _unused_separator(targets, _labels(chosen))
+    notes += _unused_separator(targets, _labels(chosen)) + _many_classes(targets, len(chosen))
     train, held, told = _split(chosen, validation, targets, options, seed)
     table = _table(train if validation is not None else chosen, targets, where)
     model = model.to(device)
@@ -126,6 +126,17 @@ def _labelled(data: Dataset, where: str, part: str) -> tuple[Dataset, tuple[str,
     missing = len(data) - len(rows)
     told = f"{missing} of {len(data)} {part} records have no label and are left out"
     return data.subset(rows), (told,)
+
+
+def _many_classes(targets: Targets, records: int) -> tuple[str, ...]:
+    """Say that numbers which hardly repeat were taken for classes."""
+    numbers = all(isinstance(name, int | float) for name in targets.classes)
+    if targets.task != "classification" or not numbers or 2 * len(targets.classes) <= records:
+        return ()
+    return (
+        f"{len(targets.classes)} classes of {records} records: finetune.task=regression takes "
+        "their labels as values",
+    )
 
 
 def _unused_separator(targets: Targets, labels: Sequence[Label]) -> tuple[str, ...]:

@@ -76,6 +76,8 @@ def embed(
     """
     if not len(dataset) or window < 1:
         raise ValueError(f"embed: {len(dataset)} records, window {window}; both must be at least 1")
+    if level not in ("instance", "step"):
+        raise ValueError(f"embed: level is {level!r}; known: instance, step")
     if level == "step" and not model.encoder.embeds_steps:
         name = type(model.encoder).__name__
         raise UsageError(f"level step: {name} has no features of single steps; use level instance")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -131,6 +132,20 @@ def test_a_bad_table_is_told_with_its_place(
     told = pretrain(seqcl, "a.csv", "--set", "data.window=16", code=4)
     assert "a.csv" in told
     assert message in told
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_table_without_rows_is_told_on_one_core_too(tmp_path: Path, packed: bool) -> None:
+    path = tmp_path / ("a.csv.gz" if packed else "a.csv")
+    path.write_bytes(gzip.compress(b"a,b\n") if packed else b"a,b\n")
+    core = min(os.sched_getaffinity(0))
+    done = subprocess.run(
+        [sys.executable, "-m", "seqcl", "inspect", str(path)],
+        capture_output=True, text=True, check=False,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+    )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    assert "has no rows below its header" in done.stderr
 
 
 def test_a_gap_in_time_is_told(seqcl: Seqcl, tmp_path: Path) -> None:

@@ -197,6 +197,43 @@ def test_records_without_a_label_are_left_out_and_told(
     assert "4 of 24 training records have no label and are left out" in done.stderr
 
 
+def test_values_far_from_0_that_lie_close_together_keep_their_digits(
+    pretrained: Path, seqcl: Seqcl, tmp_path: Path
+) -> None:
+    values = 1.7e9 + 30.25 * (np.arange(24) % 2)
+    data = waves_with(tmp_path / "times.npz", values)
+    seqcl("finetune", pretrained, "--data", data, "--out", "tuned", *QUICK,
+          "--set", "finetune.task=regression", "--set", "training.steps=100")  # fmt: skip
+    seqcl("predict", "tuned", "--data", data, "--out", "p.csv")
+    found = [float(row["prediction"]) for row in csv.DictReader((tmp_path / "p.csv").open())]
+    assert np.sqrt(np.mean((np.array(found) - values) ** 2)) < 8
+
+
+def test_numbers_that_hardly_repeat_are_told_where_they_are_classes(
+    pretrained: Path, seqcl: Seqcl, tmp_path: Path
+) -> None:
+    data = waves_with(tmp_path / "many.npz", np.arange(24) // 2 * 2 + np.arange(24) % 2)
+    done = seqcl(
+        "finetune", pretrained, "--data", data, "--out", "tuned", *QUICK, *STEPS,
+        "--set", "finetune.task=classification", "--set", "finetune.validation=0",
+    )  # fmt: skip
+    assert "24 classes of 24 records: finetune.task=regression takes their" in done.stderr
+
+
+def test_a_class_below_0_is_a_number_in_every_form(
+    pretrained: Path, seqcl: Seqcl, tmp_path: Path
+) -> None:
+    data = waves_with(tmp_path / "signs.npz", 2 * (np.arange(24) % 2) - 1)
+    seqcl("finetune", pretrained, "--data", data, "--out", "tuned", *QUICK, *STEPS)
+    seqcl("predict", "tuned", "--data", data, "--out", "p.csv")
+    rows = list(csv.DictReader((tmp_path / "p.csv").open()))
+    assert {row["prediction"] for row in rows} == {"-1", "1"}
+    told = seqcl("evaluate", pretrained, "--train", data, "--test", data, "--predictions", "e.csv")
+    assert told.returncode == 0
+    rows = list(csv.DictReader((tmp_path / "e.csv").open()))
+    assert {row["label"] for row in rows} == {"-1", "1"}
+
+
 def fault(seqcl: Seqcl, run: Path, data: object, *more: str, code: int) -> str:
     done = seqcl("finetune", run, "--data", data, "--out", "tuned", *QUICK, *more, code=code)
     assert "seqcl: " in done.stderr
@@ -212,6 +249,7 @@ def test_labels_that_cannot_be_learnt(
     )
     one = waves_with(tmp_path / "one.npz", ["slow"] * 24)
     assert "at least two classes are needed" in fault(seqcl, pretrained, one, code=4)
+    assert not (tmp_path / "tuned").exists()
     other = waves_with(tmp_path / "other.npz", ["slow", "new"] * 12)
     told = fault(seqcl, pretrained, waves, "--val", str(other), code=4)
     assert "no training record has class 'new'" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,18 @@ def test_two_channels_and_default_colours_are_told_before_training(place: Path) 
     arguments = ("pretrain", "image-simclr", "--data", "two.npz", "--out", "two", *QUICK)
     told = seqcl(place, *arguments, code=2)
     assert "the images have 2 channels; set saturation and hue to 0" in told.stderr
+
+
+def test_a_text_beside_images_is_no_table(tmp_path: Path, place: Path) -> None:
+    shutil.copytree(place / "squares", tmp_path / "mine")
+    (tmp_path / "mine" / "notes.txt").write_text("taken in May\n")
+    (tmp_path / "mine" / "red" / "readme.csv").write_text("a,b\n")
+    done = seqcl(tmp_path, "inspect", "mine", code=3)
+    assert "notes.txt" not in done.stderr
+    assert "readme.csv" not in done.stderr
+    assert "12 x 12 pixels" in done.stderr
+    shutil.rmtree(tmp_path / "mine" / "blue")
+    for path in (tmp_path / "mine" / "red").iterdir():
+        path.rename(tmp_path / "mine" / path.name)
+    told = seqcl(tmp_path, "inspect", "mine").stderr
+    assert "a folder a class, or add a labels.csv" in " ".join(told.split())

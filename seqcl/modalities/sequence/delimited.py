@@ -70,6 +70,8 @@ class DelimitedFile(TableFile):
 
     def blocks(self, roles: Roles) -> Iterator[pa.RecordBatch]:
         """Yield the rows; see TableFile."""
+        if next(self._rows(), None) is None:
+            return  # a thread of Arrow's would outlive its reader, and Python with one core
         types = {name: pa.string() for name in (roles.time, *roles.texts) if name}
         for name in roles.channels:
             types[name] = pa.bool_() if self.kinds[name] == "flag" else pa.float64()
