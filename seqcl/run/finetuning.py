@@ -13,7 +13,7 @@ from seqcl.config.preset import Preset, apply_overrides, resolve_preset
 from seqcl.config.resolve import Faults, resolve_options, tree_of
 from seqcl.data.dataset import Dataset
 from seqcl.data.source import Skipped
-from seqcl.errors import PresetError, UsageError, did_you_mean
+from seqcl.errors import PresetError, did_you_mean
 from seqcl.evaluation.labels import LabelBudget
 from seqcl.files import atomic_write, locked, sha256, sweep
 from seqcl.finetuning.options import FinetuneOptions
@@ -136,26 +136,33 @@ def keep_best(parts: Supervision) -> dict[str, float]:
 def tuned_preset(run: Run, overrides: Sequence[str]) -> tuple[Preset, FinetuneOptions]:
     """Return the preset that a fine-tuned run keeps, `method: none`, and the options of the head.
 
-    Raises PresetError with every fault, UsageError for a section that cannot be changed here.
+    Raises PresetError with every fault, sections that cannot be changed here among them.
     """
     tree = {**run.preset.tree(), "method": "none", "training": dict(_TRAINING)}
     raw: dict[str, Any] = {}
-    others = []
+    others, told = [], []
     for text in overrides:
-        keys, value = parse_set(text)
-        section = str(keys[0])
-        if section not in _SETTABLE:
-            known = did_you_mean(section, _SETTABLE)
-            raise UsageError(f"--set {text}: cannot be changed once a run is trained.{known}")
-        if section == "finetune":
-            raw = set_option(raw, FinetuneOptions, keys[1:], value, section)
-        else:
-            others.append(text)
+        try:
+            keys, value = parse_set(text)
+            section = str(keys[0])
+            if section not in _SETTABLE:
+                known = did_you_mean(section, _SETTABLE)
+                told.append(f"--set {text}: cannot be changed once a run is trained.{known}")
+            elif section == "finetune":
+                raw = set_option(raw, FinetuneOptions, keys[1:], value, section)
+            else:
+                others.append(text)
+        except PresetError as error:
+            told += error.faults
     faults = Faults()
     checked = resolve_options(FinetuneOptions, raw, "finetune", faults)
-    if checked is None:
-        raise PresetError([f"--set {message}" for message in faults.messages()])
-    preset = resolve_preset(apply_overrides(tree, others), str(run.path))
+    told += [f"--set {message}" for message in faults.messages()]
+    try:
+        preset = resolve_preset(apply_overrides(tree, others), str(run.path))
+    except PresetError as error:
+        raise PresetError([*told, *error.faults]) from None
+    if checked is None or told:
+        raise PresetError(told)
     return preset, FinetuneOptions(**checked)
 
 

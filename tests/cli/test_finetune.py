@@ -276,6 +276,17 @@ def test_wrong_channels_and_options(
     assert "layer_decay" in seqcl("describe", "finetune").stdout
 
 
+def test_faults_of_all_sections_are_told_at_once(
+    pretrained: Path, seqcl: Seqcl, waves: Path
+) -> None:
+    wrong = ("finetune.freze=true", "training.stepz=3", "encoder.width=3")
+    told = fault(seqcl, pretrained, waves, *(part for one in wrong for part in ("--set", one)),
+                 code=2)  # fmt: skip
+    assert "Did you mean 'freeze'" in told
+    assert "Did you mean 'steps'" in told
+    assert "--set encoder.width=3: cannot be changed once a run is trained" in told
+
+
 def test_a_run_without_a_head_predicts_nothing(pretrained: Path, seqcl: Seqcl, waves: Path) -> None:
     done = seqcl("predict", pretrained, "--data", waves, "--out", "p.csv", code=2)
     assert "'seqcl finetune' makes a run with one" in done.stderr
