@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -157,6 +158,8 @@ def test_images_may_have_their_channels_last() -> None:
     assert fitted.n_channels_in_ == 3
     first = np.moveaxis(images, 3, 1)
     assert np.array_equal(fitted.transform(images), fitted.transform(first))
+    tensor = torch.from_numpy(first / 255).requires_grad_()
+    assert np.allclose(fitted.transform(tensor), fitted.transform(first), atol=1e-5)
 
 
 def test_gaps_are_held_where_the_preset_says_so() -> None:

@@ -86,7 +86,7 @@ def _series(X: Any) -> tuple[list[Floats], Size | None]:
     if isinstance(X, list | tuple) and X and np.ndim(X[0]) == 2:
         return [_float32(part) for part in X], None
     if np.ndim(X) == 4:
-        images = unit_images("X", channels_first("X", np.asarray(X)))
+        images = unit_images("X", channels_first("X", _array(X)))
         return list(images.reshape(*images.shape[:2], -1)), images.shape[2:]
     values = _float32(X)
     if values.ndim == 2:
@@ -99,12 +99,17 @@ def _series(X: Any) -> tuple[list[Floats], Size | None]:
     return [part[:, :length] for part, length in zip(values, lengths, strict=True)], None
 
 
-def _float32(X: Any) -> Floats:
-    """Return an array, a tensor or nested lists as float32; what is masked becomes NaN."""
+def _array(X: Any) -> npt.NDArray[Any]:
+    """Return an array, a tensor or nested lists as an array; a mask stays."""
     if isinstance(X, Tensor):
         X = X.detach().cpu()
         X = (X.float() if X.is_floating_point() else X).numpy()
-    array = np.asanyarray(X)
+    return np.asanyarray(X)
+
+
+def _float32(X: Any) -> Floats:
+    """Return an array, a tensor or nested lists as float32; what is masked becomes NaN."""
+    array = _array(X)
     if array.dtype.kind == "c":
         raise TypeError(f"X is {array.dtype}; give real values, as np.abs(X)")
     with np.errstate(over="ignore"):  # where it is told, the record and the step are known

@@ -251,12 +251,14 @@ def _learnt(
     """
     found = replace(manifest, calibration=calibrate(ranker))
     size, known = len(ranker.entries.recordings), manifest.recognition
-    if len(dataset.recordings.lengths) < _ENOUGH * size:
+    if len(dataset.recordings.lengths) >= _ENOUGH * size:
+        known = None  # what was learnt from other recordings counts no more
+    else:
         if known is not None and size < _GROWN * known.get("recordings", size):
             return found
         dataset = _sample(ranker, embedder) or dataset
     samples = embedder.changed(ranker, dataset, manifest.settings.speed)
-    return replace(found, recognition=learn_recognition(ranker, samples))
+    return replace(found, recognition=learn_recognition(ranker, samples) or known)
 
 
 def _sample(ranker: Ranker, embedder: RunEmbedder) -> Dataset | None:

@@ -47,7 +47,7 @@ def inspect_sources(sources: Sequence[str], overrides: Sequence[str] = ()) -> In
     folders of images a text file is no table.
     """
     given = changed_data({}, overrides)
-    layout = {"layout": "CHW"} if _are_images(sources) else {}
+    layout = {"layout": "CHW"} if "reader" not in given and _are_images(sources) else {}
     options = data_options({"max_steps": _ANY_LENGTH, **layout, **given})
     dataset = open_dataset(sources, options)
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), 1_000)).astype(int))

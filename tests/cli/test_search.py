@@ -328,8 +328,11 @@ def test_an_index_that_grows_file_by_file_learns_to_tell_strangers(work: Path) -
     assert found.confidence is not None
     for number in range(10):
         (work / "clips" / f"{number}.csv").unlink()
-    write_clip(work / "alone.csv", 11)
-    done = index_sources(run, [str(work / "alone.csv")], work / "grown")  # the others are gone
+    for number in (11, 12):  # twice the size; the others are gone, and one teaches nothing
+        write_clip(work / "alone.csv", number)
+        (work / "alone.csv").rename(alone := work / f"alone{number}.csv")
+        done = index_sources(run, [str(alone)], work / "grown")
+        alone.unlink()
     assert done.manifest.recognition == learnt[-1]
 
 
