@@ -85,6 +85,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             )
         self.detector_ = detector
         self.n_features_in_ = series[0].values.shape[1]
+        self.__dict__.pop("feature_names_in_", None)
+        if (names := _column_names(X)) is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
         return self
 
     def anomaly_scores(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -147,7 +150,29 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         rows = found[0]
         if rows.shape[1] != self.n_features_in_:
             raise ValueError(f"X has {rows.shape[1]} channels, fit saw {self.n_features_in_}")
+        names, fitted = _column_names(X), list(getattr(self, "feature_names_in_", ()))
+        if names is not None and fitted and names != fitted:
+            raise ValueError(
+                f"X: its columns are {', '.join(names)} and fit saw {', '.join(fitted)}; give them "
+                "in that order"
+            )
         return rows
+
+
+def _column_names(X: Recordings) -> list[str] | None:
+    """Return the names of the columns of a table, or of all tables of a list, where it has some.
+
+    Raises ValueError where two tables of a list have others.
+    """
+    tables = [one for one in (X if isinstance(X, list | tuple) else [X]) if hasattr(one, "columns")]
+    found = [[str(name) for name in table.columns] for table in tables]
+    for names in found[1:]:
+        if names != found[0]:
+            raise ValueError(
+                f"X: a recording has columns {', '.join(names)} and the first one "
+                f"{', '.join(found[0])}; give all in one order"
+            )
+    return found[0] if found else None
 
 
 def _recordings(X: Recordings) -> list[npt.NDArray[np.float32]]:

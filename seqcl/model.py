@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-from itertools import chain
+from collections.abc import Iterator
+from itertools import chain, pairwise
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqcl.batch import Batch
-from seqcl.data.collate import Collate
+from seqcl.data.collate import Collate, collate_rows
+from seqcl.data.dataset import Dataset
 from seqcl.data.options import Missing
 from seqcl.data.scaler import Scaler
 from seqcl.embeddings.base import Embedding
@@ -22,6 +25,9 @@ from seqcl.views.base import Frontend
 from seqcl.weights import load_state, save_state
 
 __all__ = ["Model", "load_state", "save_state"]
+
+_OF_GROUPS, _FEWEST, _STEPS = 4_096, 8, 1 << 20
+"""Records in all and of each group that tell its norms, and how many steps of them at once."""
 
 _POOLED_AT_ONCE = 1 << 22
 """Floats that one call pools at step level (16 MB): larger spills the cache, smaller loops."""
@@ -66,9 +72,21 @@ class Model(nn.Module):
         tensors = chain(self.encoder.parameters(), self.encoder.buffers())
         return next(tensors, torch.empty(0)).device
 
-    def collate(self) -> Collate:
-        """Return the Collate that makes this model's batches, with a scaler on the host."""
-        return Collate(deepcopy(self.scaler).cpu(), self.missing)
+    def collate(self, dataset: Dataset | None = None) -> Collate:
+        """Return the Collate that makes this model's batches, with a scaler on the host.
+
+        Where the front end normalises by group, it holds the norms of the groups of `dataset`, as
+        they are found in up to 4,096 records that are spread over these.
+        """
+        plain = Collate(self.scaler, self.missing)
+        if dataset is None or not self.frontend.by_group or not dataset.group_names:
+            return plain
+        batches = (
+            collate_rows(dataset, rows, plain).to(self.device) for rows in _of_groups(dataset)
+        )
+        with torch.no_grad():
+            norms = self.frontend.group_norms(batches, len(dataset.group_names))
+        return Collate(self.scaler, self.missing, norms=norms.cpu())
 
     def forward(self, batch: Batch) -> Tensor:
         """Embed records: (B, E) float32."""
@@ -116,3 +134,17 @@ class Model(nn.Module):
                 for first in range(0, steps, size)
             ]
         )
+
+
+def _of_groups(dataset: Dataset) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield rows that are spread over the groups and within each, in parts of bounded size."""
+    codes, groups = dataset.group_codes, len(dataset.group_names)
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(groups + 1))
+    chosen = []
+    for first, stop in pairwise(bounds.tolist()):
+        count = min(stop - first, max(_FEWEST, _OF_GROUPS // groups))
+        chosen.append(order[np.linspace(first, max(first, stop - 1), count).astype(np.int64)])
+    rows = np.concatenate(chosen)
+    rows = rows[np.argsort(dataset.lengths[rows], kind="stable")]  # little padding
+    yield from np.array_split(rows, 1 + int(dataset.lengths[rows].sum()) // _STEPS)

@@ -113,6 +113,8 @@ class BatchEmbedder:
                     f"row {place} of {self.column!r} has shape {np.shape(rows[place])}; this run "
                     f"takes {wanted}"
                 )
+            if one.size and one.dtype.kind == "f" and np.isnan(one).all():
+                raise DataError(f"row {place} of {self.column!r} has no value, NaN throughout")
         return np.stack(records) if of_images else [one.astype(np.float32) for one in records]
 
     def _embed(self, dataset: Dataset) -> Embeddings:

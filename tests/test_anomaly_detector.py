@@ -1,6 +1,7 @@
 """AnomalyDetector has scikit-learn's conventions."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -64,6 +65,19 @@ def test_infinite_values_are_refused_in_one_sentence() -> None:
         values[5, 1] = bad
         with pytest.raises(ValueError, match="infinite in float32; give NaN"):
             AnomalyDetector().fit(values)
+
+
+def test_columns_of_a_table_keep_the_order_of_fit() -> None:
+    frame = pd.DataFrame(rows(1_200, 0), columns=["flow", "heat"])
+    watch = AnomalyDetector(window=16, threads=1).fit([frame, frame])
+    assert watch.feature_names_in_.tolist() == ["flow", "heat"]
+    scores = watch.anomaly_scores(frame)
+    assert np.array_equal(watch.anomaly_scores(frame.to_numpy()), scores)
+    with pytest.raises(ValueError, match="columns are heat, flow and fit saw flow, heat"):
+        watch.predict(frame[["heat", "flow"]])
+    with pytest.raises(ValueError, match="has columns heat, flow and the first one flow, heat"):
+        watch.fit([frame, frame[["heat", "flow"]]])
+    assert not hasattr(watch.fit(frame.to_numpy()), "feature_names_in_")
 
 
 def test_lists_of_numbers_are_one_recording() -> None:

@@ -16,7 +16,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command("detect")
 @options.run_folder
 @options.data("data", text="Recordings: file, folder, glob or scheme:name; - with --stream: stdin.")
-@click.option("--out", metavar="FILE", type=_FILE, help="CSV to write, a line a row.")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=_FILE,
+    help="CSV to write, a line a row; of a stream JSON lines, appended.",
+)
 @click.option(
     "--incidents", metavar="FILE", type=_FILE, help="JSON lines to write, one an incident."
 )
@@ -114,10 +119,11 @@ def _told(one: Any, run: Any) -> list[str]:
     """Say what was found in a recording: expected and found, then the highest incidents."""
     from seqcl.run.detecting import incident_line
 
-    lines = [f"{one.series.id}: {one.summary}"]
+    group = "" if one.series.group is None else f" ({one.series.group})"
+    lines = [f"{one.series.id}{group}: {one.summary}"]
     ranked = sorted(zip(one.incidents, one.explanations, strict=True), key=lambda x: -x[0].score)
     for incident, explanation in ranked[:5]:
-        line = incident_line(one.series.id, incident, explanation, run, one.when)
+        line = incident_line(one.name, incident, explanation, run, one.when)
         where = line.get("peak_time", f"row {incident.peak}")
         top = ", ".join(f"{c['name']} {c['share']:.0%}" for c in line["channels"][:3])
         rows_text = f"rows {incident.start} to {incident.end}, peak {where}"

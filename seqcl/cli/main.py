@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -115,6 +116,8 @@ def _run() -> int:
             raise
         if isinstance(error, OSError) and error.filename is not None:
             return _fail(f"{error.filename}: cannot be read or written ({error.strerror})", 2)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            return _fail(f"cannot write ({error.strerror}); make room, or write elsewhere", 2)
         kind = type(error).__name__
         hint = "set SEQCL_DEBUG=1 for the traceback, and please report it"
         return _fail(f"internal error: {kind}: {error}; {hint}", 1)

@@ -44,8 +44,12 @@ def command(index: Path, host: str, port: int, token: str | None, **given: Any) 
 
     check_host(host, token)
     opened = ClipIndex.open(index, device=given["device"], cpu_threads=given["threads"])
-    note(f"serving {len(opened):,} entries on http://{host}:{port} (Ctrl-C ends it)")
-    if token is not None:
-        note("open it with ?token=... behind the address")
+
+    def ready() -> None:
+        shown = f"[{host}]" if ":" in host else host
+        note(f"serving {len(opened):,} entries on http://{shown}:{port} (Ctrl-C ends it)")
+        if token is not None:
+            note("open it with ?token=... behind the address")
+
     limits = Limits(upload_bytes=int(given["max_upload"] * (1 << 20)))
-    serve(opened, host=host, port=port, token=token, limits=limits)
+    serve(opened, host=host, port=port, token=token, limits=limits, on_ready=ready)

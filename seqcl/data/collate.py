@@ -36,12 +36,21 @@ class Collate:
         scaler: fitted on training data; a copy is kept, so that the model's may move to a GPU.
         missing: how gaps are filled.
         pad_multiple: T is rounded up to a multiple of this, so that fewer shapes occur.
+        norms: (G + 1, 2, F) of a dataset's groups, see `Frontend.group_norms`.
     """
 
-    def __init__(self, scaler: Scaler, missing: Missing = "zero", *, pad_multiple: int = 1) -> None:
+    def __init__(
+        self,
+        scaler: Scaler,
+        missing: Missing = "zero",
+        *,
+        pad_multiple: int = 1,
+        norms: Tensor | None = None,
+    ) -> None:
         self.scaler = deepcopy(scaler).cpu()
         self.missing: Missing = missing
         self.pad_multiple = pad_multiple
+        self.norms = norms
 
     def __call__(
         self,
@@ -103,8 +112,16 @@ class Collate:
             start=_tensor(raw.start),
             recordings=_tensor(raw.recordings),
             rate_hz=rate_hz,
+            norms=self._norms(raw.groups),
             indicators=raw.values.shape[1] if self.missing == "indicator" else 0,
         )
+
+    def _norms(self, groups: Ints | None) -> Tensor | None:
+        """Return each record's row of the table; the last one where it has no group in it."""
+        if self.norms is None or groups is None:
+            return None
+        last = len(self.norms) - 1
+        return self.norms[torch.from_numpy(np.where((groups < 0) | (groups > last), last, groups))]
 
     def _fill(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         """Fill NaN (gaps and padding); return values and mask (B, T), None = all True."""

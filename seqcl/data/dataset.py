@@ -99,8 +99,13 @@ class Dataset:
         return self._label_codes(self._all())
 
     @property
+    def group_names(self) -> tuple[str, ...]:
+        """The groups, in the order of their numbers."""
+        return self._recordings.group_names
+
+    @property
     def group_codes(self) -> Ints:
-        """(N,) group numbers; a recording without a group has one of its own."""
+        """(N,) group numbers; a recording without a group has one of its own, after those."""
         return self._group_codes(self.spans.recording)
 
     @property

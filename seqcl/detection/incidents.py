@@ -162,6 +162,11 @@ class IncidentTracker:
         """The incident that has begun and is not over, however short."""
         return self._found
 
+    @property
+    def is_reported(self) -> bool:
+        """Whether the last row is in an incident that has opened, and not in a pause of it."""
+        return not self._paused and self._length >= self.rules.min_length
+
     def push(self, row: int, score: float, *, measured: bool = True) -> list[Change]:
         """Take the score of the next row and return what changed, in order.
 

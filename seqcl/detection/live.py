@@ -34,7 +34,8 @@ class Result:
     """Upper-tail p-value of it; NaN likewise."""
     threshold: float
     alarm: bool
-    """Whether the score reaches the threshold."""
+    """Whether the row is in an incident that is reported by now: long enough, after the cool-down,
+    its score above the release."""
     changes: tuple[Change, ...]
     explanations: tuple[Explanation | None, ...]
     """Of each change: what the incident's highest row so far comes from."""
@@ -84,7 +85,7 @@ class Live:
             results.append(
                 Result(
                     self.rows, float(scores[place]), float(p_values[place]), threshold,
-                    bool(scores[place] >= threshold), changes, (*over, *begun),
+                    self.tracker.is_reported, changes, (*over, *begun),
                     tuple(self.health.push(self.rows, row_values)),
                     self.drift.push(self.rows, found.parts[place]) if self.drift else None,
                 )

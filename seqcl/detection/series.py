@@ -29,6 +29,8 @@ class Series:
     labels: Ints | None = None
     """(T,) 1 = anomalous, 0 = normal, -1 = unknown; read by `evaluate` alone."""
     rate_hz: float | None = None
+    group: str | None = None
+    """The machine, plant or subject that it is of."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -40,7 +42,7 @@ def series_of(dataset: Dataset) -> Iterable[Series]:
         record = dataset.record(row)
         yield Series(
             np.ascontiguousarray(record.values.T), record.id, record.times, record.step_labels,
-            record.rate_hz,
+            record.rate_hz, record.group,
         )  # fmt: skip
 
 

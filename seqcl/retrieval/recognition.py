@@ -24,6 +24,8 @@ Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 _FEWEST, _STEPS, _RIDGE, _LONGEST = 20, 50, 1e-3, 5.0
+_USELESS = 0.4
+"""Equal error from which a curve tells next to nothing: 0.5 is chance."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def evidence(found: Aligned, windows: int) -> tuple[float, float, float]:
 def learn_recognition(ranker: Ranker, samples: Sequence[Sample]) -> dict[str, Any] | None:
     """Return weights, threshold and errors; None where there are too few samples or sources.
 
+    None too where what was learnt is hardly better than chance for sources that it did not see.
+
     ``error`` is the equal error of sources that the weights did not see.
     """
     entries = ranker.entries
@@ -85,13 +89,16 @@ def learn_recognition(ranker: Ranker, samples: Sequence[Sample]) -> dict[str, An
     crossed = np.empty(len(y))
     for part in (half, ~half):
         crossed[part] = _sigmoid(x[part], _logistic(x[~part], y[~part]))
+    error = equal_error(crossed, y > 0)[1]
+    if error > _USELESS:
+        return None
     return {
         "weights": weights.tolist(),
         "threshold": threshold,
         "queries": len(samples),
         "recordings": len(entries.recordings),
         "found": round(hits / len(samples), 4),
-        "error": round(equal_error(crossed, y > 0)[1], 4),
+        "error": round(error, 4),
     }
 
 

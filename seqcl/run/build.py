@@ -10,7 +10,7 @@ import torch
 
 from seqcl.batch import Batch
 from seqcl.config.preset import Preset
-from seqcl.data.collate import Collate, collate_rows
+from seqcl.data.collate import collate_rows
 from seqcl.data.dataset import Dataset
 from seqcl.data.scaler import Scaler
 from seqcl.distributed import world_size
@@ -101,13 +101,26 @@ def build_method(preset: Preset, model: Model, seed: int) -> Method:
 def prepare(model: Model, dataset: Dataset, seed: int) -> None:
     """Fit the scaler, then let front end and encoder take what they need from data."""
     model.scaler.fit(dataset)
-    sample = sample_of(model, dataset, seed)
+    sample = sample_of(model, dataset, seed, by_group=False)
     rng = Rng(seed, 1)
     model.frontend.prepare(sample, rng)
+    if model.frontend.by_group:
+        if not dataset.group_names:
+            dataset.note(
+                "frontend: normalise=group, and no record has a group, so that all are normalised "
+                "by the statistics of all; name the column that holds it with data.group"
+            )
+        sample = sample_of(model, dataset, seed)
     model.encoder.prepare(model.frontend(sample), rng)
 
 
-def sample_of(model: Model, dataset: Dataset, seed: int, size: int = _SAMPLE) -> Batch:
-    """Return up to `size` records of the dataset, the same ones for equal seeds."""
+def sample_of(
+    model: Model, dataset: Dataset, seed: int, size: int = _SAMPLE, *, by_group: bool = True
+) -> Batch:
+    """Return up to `size` records of the dataset, the same ones for equal seeds.
+
+    `by_group`: with the norms of its groups, where the front end takes them.
+    """
     rows = Rng(seed, 2).host.permutation(len(dataset))[:size]
-    return collate_rows(dataset, sorted(rows.tolist()), Collate(model.scaler, model.missing))
+    collate = model.collate(dataset if by_group else None)
+    return collate_rows(dataset, sorted(rows.tolist()), collate)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seqcl.config.preset import load_preset, preset_names
-from seqcl.data.collate import Collate, collate_rows
+from seqcl.data.collate import collate_rows
 from seqcl.data.dataset import dataset_from_arrays
 from seqcl.losses.info_nce import info_nce
 from seqcl.losses.kernel_choice import kernel_of
@@ -116,7 +116,7 @@ def _step() -> str:
     model = build_model(preset, dataset.channels, None, seed=0)
     prepare(model, dataset, seed=0)
     method = build_method(preset, model, seed=0)
-    batch = collate_rows(dataset, list(range(8)), Collate(model.scaler, model.missing))
+    batch = collate_rows(dataset, list(range(8)), model.collate())
     views = preset.views.build()(batch, model.frontend, Rng(0, 0))
     loss = method(views).total
     loss.backward()

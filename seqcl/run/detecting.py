@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -129,6 +129,12 @@ class Detected:
         return None if times is None else time_text(int(times[row]))
 
     @property
+    def name(self) -> dict[str, str]:
+        """What a line of JSON begins with: the recording, and its group where it has one."""
+        group = self.series.group
+        return {"id": self.series.id, **({} if group is None else {"group": group})}
+
+    @property
     def alarms(self) -> npt.NDArray[np.bool_]:
         """(T,) rows inside an incident."""
         found = np.zeros(len(self.series), np.bool_)
@@ -240,15 +246,18 @@ def time_text(stamp: int) -> str:
 
 
 def incident_line(
-    name: str,
+    name: Mapping[str, str],
     incident: Incident,
     explanation: Explanation | None,
     run: Run,
     when: Callable[[int], str | None],
     top: int = 5,
 ) -> dict[str, Any]:
-    """Return one incident as plain values, for a line of JSON; `when` gives the time of a row."""
-    line: dict[str, Any] = {"id": name}
+    """Return one incident as plain values, for a line of JSON, `name` first.
+
+    `when` gives the time of a row.
+    """
+    line: dict[str, Any] = {**name}
     for place in ("start", "end", "peak"):
         row = getattr(incident, place)
         line[place] = row
@@ -285,27 +294,29 @@ def drift_line(drift: Drift) -> dict[str, Any]:
 
 
 def write_scores(found: Sequence[Detected], out: Path) -> None:
-    """Write a CSV: id, row, time where known, score, p_value and alarm (0 or 1) of every row.
+    """Write a CSV: id, row, score, p_value and alarm (0 or 1) of every row.
 
-    And the threshold that it met, where that follows the scores.
+    With its group and its time where they are known, and the threshold that it met where that
+    follows the scores.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     timed = any(one.series.times is not None for one in found)
+    grouped = any(one.series.group is not None for one in found)
     follows = found[0].rules.following is not None
     writer.writerow([
-        "id", "row", *(["time"] if timed else []), "score", "p_value", "alarm",
-        *(["threshold"] if follows else []),
+        "id", *(["group"] if grouped else []), "row", *(["time"] if timed else []),
+        "score", "p_value", "alarm", *(["threshold"] if follows else []),
     ])  # fmt: skip
     for one in found:
-        name = escaped(one.series.id)
+        name = [escaped(one.series.id), *([escaped(one.series.group or "")] if grouped else [])]
         alarms = one.alarms
         for row, (score, p_value) in enumerate(zip(one.scores.fused, one.p_values, strict=True)):
             time = [one.when(row) or ""] if timed else []
             known = np.isfinite(score)
             shown = (f"{score:.6g}", f"{p_value:.4g}") if known else ("", "")
             met = [f"{one.thresholds[row]:.6g}"] if follows else []
-            writer.writerow([name, row, *time, *shown, int(alarms[row]), *met])
+            writer.writerow([*name, row, *time, *shown, int(alarms[row]), *met])
     atomic_write(out, stream.getvalue())
 
 
@@ -313,13 +324,13 @@ def write_incidents(found: Sequence[Detected], run: Run, out: Path) -> None:
     """Write one line of JSON for each incident, then for sensors' faults and for drift."""
     lines = [
         json.dumps(
-            incident_line(one.series.id, incident, explanation, run, one.when), ensure_ascii=False
+            incident_line(one.name, incident, explanation, run, one.when), ensure_ascii=False
         )
         for one in found
         for incident, explanation in zip(one.incidents, one.explanations, strict=True)
     ]
     lines += [
-        json.dumps({"id": one.series.id, **line}, ensure_ascii=False)
+        json.dumps({**one.name, **line}, ensure_ascii=False)
         for one in found
         for line in (
             *(fault_line(fault, run) for fault in one.faults),

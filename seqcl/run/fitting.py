@@ -62,7 +62,7 @@ class Parts:
         options = self.preset.training
         sampler = choose_sampler(options, self.method).build(self.dataset)
         loader = Loader(
-            self.dataset, self.model.collate(), sampler, options.batch_size,
+            self.dataset, self.model.collate(self.dataset), sampler, options.batch_size,
             seed=self.seed, workers=options.workers, parts=options.accumulate,
         )  # fmt: skip
         check_batches(self.method, sampler, loader, options, self.seed)
@@ -227,7 +227,7 @@ def _check_embedding_views(preset: Preset, views: ViewGenerator) -> None:
 
 def _check_views(method: Method, views: ViewGenerator, model: Model, dataset: Dataset) -> None:
     """Make the views of two records, so that what cannot work is told before the first step."""
-    batch = collate_rows(dataset, [0, len(dataset) - 1], model.collate())
+    batch = collate_rows(dataset, [0, len(dataset) - 1], model.collate(dataset))
     try:
         made = views(batch, model.frontend, Rng(0))
     except ValueError as error:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from seqcl.batch import Batch
 from seqcl.config.preset import load_preset
-from seqcl.data.collate import Collate, collate_rows
+from seqcl.data.collate import collate_rows
 from seqcl.data.dataset import Dataset, open_dataset
 from seqcl.errors import UsageError
 from seqcl.files import atomic_write
@@ -59,7 +59,7 @@ def draw_views(
     model = build_model(preset, dataset.channels, dataset.rate_hz, seed)
     prepare(model, dataset, seed)
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(records, len(dataset))).astype(int))
-    batch = collate_rows(dataset, rows.tolist(), Collate(model.scaler, model.missing))
+    batch = collate_rows(dataset, rows.tolist(), model.collate(dataset))
     if is_sounds:
         heard = heard_views(generator, batch, model.frontend, Rng(seed, 0))
         write_sounds(out, dataset.ids, rows.tolist(), batch, heard)

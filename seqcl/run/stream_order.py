@@ -26,24 +26,35 @@ class StreamOrder:
         self._step = step_ns if grid is None else grid.every_ns
         self.last: int | None = None
         """Time of the last row that was kept."""
+        self.first: int | None = None
+        """Time of the earliest row that was kept."""
         self._late: list[int] = []
         self._seen: frozenset[int] = frozenset()
 
-    def resume(self, last: int | None, times: Iterable[int]) -> None:
-        """Go on after `last`; rows whose `times` are remembered may come once more."""
-        self.last = last
+    def resume(self, first: int | None, last: int | None, times: Iterable[int]) -> None:
+        """Go on after `last`; rows from `first` on may come once more, those of `times` for sure.
+
+        A `first` that is unknown is as early as any.
+        """
+        self.first, self.last = first, last
         self._seen = frozenset(times) | ({self._start(last)} if last is not None else set())
 
     def was_seen(self, time: int) -> bool:
         """Tell whether a row is one of before the restart; none is, once a newer one has come.
 
-        Rows older than all that is remembered are.
+        Rows older than all that is remembered are, but not those from before the stream began:
+        there the clock was set back.
         """
         if not self._seen or self.last is None or time > self.last:
             self._seen = frozenset()
             return False
-        start = self._start(time)
-        return start in self._seen or start < min(self._seen)
+        if self.first is not None and time < self.first:
+            return False
+        return self._start(time) in self._seen or self.is_forgotten(time)
+
+    def is_forgotten(self, time: int) -> bool:
+        """Tell whether a row is older than all that is remembered of before the restart."""
+        return bool(self._seen) and self._start(time) < min(self._seen)
 
     def fault(self, time: int) -> str:
         """Say why a row is left out; nothing where it is the next one."""
@@ -66,9 +77,16 @@ class StreamOrder:
             return None
         return apart / 1e9
 
+    def intervals(self, time: int) -> int:
+        """Return how many intervals of the grid lie from that of the last row to that of `time`."""
+        apart = self._apart(time)
+        return 0 if apart is None or self._grid is None else apart // self._grid.every_ns
+
     def keep(self, time: int | None) -> None:
         """Take the row as the last one."""
         self.last, self._late = time, []
+        if time is not None:
+            self.first = time if self.first is None else min(self.first, time)
 
     def set_back(self) -> int | None:
         """Return the time of the last late row, where so many came that the clock is theirs."""

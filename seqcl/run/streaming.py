@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcl.config.preset import changed_data, data_options
-from seqcl.data.duration import duration_ns
+from seqcl.data.duration import duration_ns, duration_text
 from seqcl.detection.explain import Explanation
 from seqcl.detection.incidents import Change
 from seqcl.detection.live import Live, Result
@@ -84,6 +84,11 @@ def stream_lines(
     live = Live(detector, rules)
     data = data_options(changed_data(run.preset.tree()["data"], overrides))
     grid = None if data.every is None else StreamGrid(duration_ns(data.every), len(run.channels))
+    if grid is not None and rate is not None and abs(grid.every_ns * rate / 1e9 - 1) > 0.01:
+        raise UsageError(
+            f"data.every={data.every}: the run was trained on rows every "
+            f"{duration_text(1e9 / rate)}; give that, or train with data.every={data.every}"
+        )
     writer = _Writer(run, live, out, grid)
     if state is not None and state.exists():
         writer.restore(_read_state(state))
@@ -262,6 +267,7 @@ class _Writer:
         """Return all that is remembered, as plain values."""
         return {
             "run": self.run.manifest["files"],
+            "first_time": self.order.first,
             "last_time": self.order.last,
             "times": list(self.times),
             "live": self.live.state(),
@@ -277,9 +283,12 @@ class _Writer:
         elif state.get("grid") is not None:
             raise ArtefactError("--state: was written with data.every; start without it")
         try:
-            last = state["last_time"]
+            first, last = (
+                None if stamp is None else index(stamp)
+                for stamp in (state.get("first_time"), state["last_time"])
+            )
             times = [(index(row), index(time)) for row, time in state["times"]]
-            self.order.resume(None if last is None else index(last), [time for _, time in times])
+            self.order.resume(first, last, [time for _, time in times])
             self.live.restore(state["live"])
             if state["live"]["incident"].get("follows") != self.live.tracker.state()["follows"]:
                 self.note("the state is of another --far or --adaptive; the threshold begins anew")
@@ -301,7 +310,7 @@ class _Writer:
         if row.time is not None and self.order.last is not None:
             if (seconds := self.order.gap(row.time)) is not None:
                 self.counts["gaps"] += 1
-                self._event({"event": "gap", "seconds": seconds})
+                self._event({"event": "gap", "seconds": seconds}, row.time)
             self._compare_rate(row.time - self.order.last)
         if row.infinite:
             names = [self.run.channels[place] for place in row.infinite]
@@ -309,16 +318,28 @@ class _Writer:
         self.order.keep(row.time)
         return True
 
-    def _event(self, line: dict[str, object]) -> None:
-        """Write an event of the row that comes next, after what the rows before it did."""
+    def _event(self, line: dict[str, object], stamp: int | None = None) -> None:
+        """Write an event of the row that comes next, after what the rows before it did.
+
+        On a grid that is the interval of `stamp`, where it is beyond the open one.
+        """
         self._score_kept()
-        self._line({"event": line.pop("event"), "row": self.live.rows, **line})
+        row = self.live.rows
+        if self.grid is not None and stamp is not None:
+            row += self.order.intervals(stamp)
+        self._line({"event": line.pop("event"), "row": row, **line})
 
     def _pass_over(self, stamp: int) -> None:
         """Count a row that was scored before the restart, and say so once."""
         if "passed_over" not in self.counts:
             self.counts["passed_over"] = 0
-            self.note(f"rows from {time_text(stamp)} on were seen before and are passed over")
+            told = f"rows from {time_text(stamp)} on were seen before and are passed over"
+            if self.order.is_forgotten(stamp) and self.order.last is not None:
+                told += (
+                    f" until {time_text(self.order.last)}; if the clock was set back instead, "
+                    "start without --state"
+                )
+            self.note(told)
         self.counts["passed_over"] += 1
 
     def _compare_rate(self, apart: int) -> None:
@@ -374,7 +395,7 @@ class _Writer:
         def when(row: int) -> str | None:
             return time_text(known[row]) if row in known else None
 
-        line = incident_line("stream", incident, explanation, self.run, when)
+        line = incident_line({"id": "stream"}, incident, explanation, self.run, when)
         self._line({"event": f"incident_{change.kind}", **line})
 
     def _line(self, line: dict[str, object]) -> None:

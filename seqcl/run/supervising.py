@@ -97,7 +97,9 @@ def supervise(
     held_out = None
     if held is not None:
         rows = targets.table(_labels(held), held.ids[0])
-        held_out = HeldOut(held, model.collate(), model.frontend, rows, preset.training.batch_size)
+        held_out = HeldOut(
+            held, model.collate(held), model.frontend, rows, preset.training.batch_size
+        )
     method = Supervised(
         model, head, targets, table, options=options, held_out=held_out, on_look=on_look,
         look_every=options.validate_every or max(_FEWEST_STEPS, loader.steps_per_epoch),
@@ -238,7 +240,7 @@ def _loader(preset: Preset, model: Model, data: Dataset, seed: int) -> Loader:
     options = preset.training
     sampler = choose_sampler(options, None).build(data)
     loader = Loader(
-        data, model.collate(), sampler, options.batch_size, seed=seed, workers=options.workers
+        data, model.collate(data), sampler, options.batch_size, seed=seed, workers=options.workers
     )
     check_batches(None, sampler, loader, options, seed)
     return loader

@@ -42,7 +42,7 @@ def fit_embedding(model: Model, loader: Loader, make_views: ViewGenerator, *, se
     embedding = model.embedding
     was_training = model.training
     model.eval()
-    dataset, collate = loader.dataset, model.collate()
+    dataset, collate = loader.dataset, model.collate(loader.dataset)
     if embedding.views is not None:
         make_views = embedding.views.build()
     alike = codes_of(dataset, embedding.alike)

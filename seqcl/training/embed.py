@@ -43,6 +43,7 @@ def embed(
     on_batch: Callable[[int, int], None] | None = None,
     alike: bool = False,
     shared: bool = False,
+    groups_of: Dataset | None = None,
 ) -> Embeddings:
     """Embed every record: (N, E), or at step level a row for each step of each record.
 
@@ -50,7 +51,8 @@ def embed(
     whatever order, with the same device and threads, between datasets of equal lengths, and
     between datasets of unequal lengths (which are padded). Between the two kinds, and where
     other records have steps without any value, the masks differ, and so may the last bits: by
-    less than 1e-5, as every encoder promises.
+    less than 1e-5, as every encoder promises. A front end that normalises by group makes a record
+    that has one depend on that group's others.
 
     Args:
         model: moved to `device`; evaluated in eval mode.
@@ -67,6 +69,8 @@ def embed(
             has the same bits in any of them.
         shared: embed a part of the records and take the others from the other processes, which
             call this with the same dataset; all get the whole.
+        groups_of: the dataset that `dataset` is a subset of, whose groups count where the front
+            end normalises by group; None = itself.
 
     Raises:
         DataError: channels are missing, extra, or of another number; a value is infinite, or so
@@ -88,7 +92,7 @@ def embed(
     model.to(device).eval()
     try:
         with torch.no_grad():
-            collate = model.collate()
+            collate = model.collate(groups_of or dataset)
             for rows, batch in _chunks(dataset, collate, batch_size, device, alike, shared):
                 if level == "instance":
                     parts = model(batch).cpu()[:, None]
@@ -136,7 +140,7 @@ def _chunks(
         ]
     for length, rows in chunks[rank() :: world_size()] if shared else chunks:
         filled = rows + rows[-1:] * (_FEWEST_ROWS - len(rows))
-        sized = Collate(collate.scaler, collate.missing, pad_multiple=length)
+        sized = Collate(collate.scaler, collate.missing, pad_multiple=length, norms=collate.norms)
         batch = collate_rows(dataset, filled, sized).to(device)
         if batch.mask is None and unequal:
             batch = replace(batch, mask=batch.values.new_ones(len(batch), length).bool())

@@ -7,6 +7,7 @@ reach a real step, and come out of every augmentation as 0.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -122,8 +123,19 @@ class Frontend(nn.Module, ABC):
         super().__init__()
         self.out_channels = in_channels
 
+    by_group: bool = False
+    """Whether it normalises by what `Batch.norms` says of a record's group."""
+
     def prepare(self, sample: Batch, rng: Rng) -> None:
         """Take statistics from unaugmented training records, before the optimizer exists."""
+
+    def group_norms(self, batches: Iterable[Batch], groups: int) -> Tensor:
+        """Return (groups + 1, 2, F): mean and deviation of each group's features.
+
+        `Batch.groups` tells whose a record is. The last row, for records without a group, are
+        those of the training data. Only where `by_group`.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def forward(self, batch: Batch) -> Batch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -47,13 +47,15 @@ class Crop(Resampling):
 class Speed(Resampling):
     """Play each record faster or slower; it keeps its number of steps.
 
-    A slower record shows a random part of itself. A faster one ends early; what it lacks is its
-    own reflection, divided at random between its two ends, so that no step is padding, none is
-    constant, and the length stays honest.
+    A slower record shows a random part of itself. A faster one ends early; what it lacks, divided
+    at random between its two ends, is its own reflection, so that no step is padding, none is
+    constant, and the length stays honest; or its end step, as a word is followed by silence.
     """
 
     rate: tuple[Rate, Rate] = (0.8, 1.25)
     """Input steps per output step, drawn uniformly; above 1 is faster."""
+    ends: Literal["reflect", "hold"] = "reflect"
+    """What stands beyond an end of a faster record: its reflection, or its end step, held."""
 
     def __post_init__(self) -> None:
         check_range(self, "rate")
@@ -69,6 +71,8 @@ class Speed(Resampling):
         """Scale positions by the rate and reflect them at both ends."""
         start = params["place"] * (1 - params["rate"]) * last
         moved = torch.addcmul(start, positions, params["rate"])
+        if self.ends == "hold":
+            return moved
         period = (2 * last).clamp(min=1)  # a record of one step has nothing to reflect
         turns = (moved / period).floor_()  # faster than a remainder
         return last - torch.addcmul(moved, turns, period, value=-1).sub_(last).abs_()

@@ -414,7 +414,7 @@ def test_an_irregular_logger_is_watched_on_the_grid_of_training_in_files_and_liv
     stream_lines(load(tmp_path / "run"), io.BytesIO(text.encode()), out, RuleOptions())
     rows = [one for one in map(json.loads, out.getvalue().splitlines()) if "event" not in one]
     assert len(rows) == len(wanted)  # without a state the last interval is closed too
-    with pytest.raises(ArtefactError, match=r"another data\.every"):
+    with pytest.raises(UsageError, match="trained on rows every 60s"):
         stream_lines(
             load(tmp_path / "run"), io.BytesIO(text.encode()), out, RuleOptions(),
             state=tmp_path / "state.json", overrides=["data.every=2min"],

@@ -67,5 +67,17 @@ def test_recordings_are_known_and_strangers_are_not(ranker: Ranker) -> None:
     assert learnt["error"] < 0.05
 
 
+def test_a_curve_that_is_no_better_than_chance_is_none(ranker: Ranker) -> None:
+    """Queries that say nothing of where they are from: two thirds are found by chance."""
+    rng = np.random.default_rng(3)
+    samples = []
+    for number in range(90):
+        recording = number % 8
+        ids = ranker.entries.ids_of(ranker.entries.recording == recording)[:1]
+        vectors = 0.02 * ranker.shards.read(ids) + rng.normal(size=(1, 16)).astype(np.float32)
+        samples.append(Sample(recording, 0, (Cut(vectors, np.array([0])),)))
+    assert learn_recognition(ranker, samples) is None
+
+
 def test_too_few_samples_teach_nothing(ranker: Ranker) -> None:
     assert learn_recognition(ranker, []) is None

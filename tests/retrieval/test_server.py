@@ -254,6 +254,50 @@ def test_a_query_that_unpacks_to_more_than_is_taken(searcher: Searcher, clips: P
     assert "query.csv: has 72 steps, too many for one record" in found.json()["error"]
 
 
+def test_a_query_of_sensor_rows_is_bounded_in_rows_whatever_their_rate(
+    update: Update, tmp_path: Path
+) -> None:
+    """Ten minutes are a limit for sound; of rows a minute they would be ten rows."""
+    folder = tmp_path / "plant"
+    folder.mkdir()
+    rng = np.random.default_rng(4)
+    for name in "ab":
+        stamps = np.datetime64("2024-01-01T00:00") + np.arange(70) * np.timedelta64(1, "m")
+        rows = [
+            f"{stamp},{value:.5f}" for stamp, value in zip(stamps, rng.normal(size=70), strict=True)
+        ]
+        (folder / f"{name}.csv").write_text("\n".join(["time,x", *rows]))
+    update(folder)
+    searcher = Searcher(tmp_path / "index", PlainEmbedder(update.__kwdefaults__["embed"]))
+    client = TestClient(make_app(searcher))
+    found = ask(client, folder / "b.csv", k=1)
+    assert found.status_code == 200
+    assert found.json()["matches"][0]["recording"] == "b.csv"
+    assert len(found.json()["picture"]["values"][0]) == 70
+    shown = client.get(f"/api/picture/{found.json()['matches'][0]['entry']}").json()
+    assert len(shown["values"][0]) > 16
+
+
+@pytest.mark.parametrize("k", [0, -4, 1_000_000])
+def test_a_number_of_matches_that_cannot_be_is_refused(
+    client: TestClient, clips: Path, k: int
+) -> None:
+    found = ask(client, clips / "1.csv", k=k)
+    assert found.status_code == 422
+    assert f"k: is {k}; give 1 to" in found.json()["error"]
+
+
+def test_an_address_in_use_is_told_and_nothing_announced(searcher: Searcher) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        told: list[str] = []
+        with pytest.raises(UsageError, match=rf"--port {port}: Address already in use; take an"):
+            serve(searcher, port=port, on_ready=lambda: told.append("ready"))
+    assert not told
+
+
 def test_a_token_is_needed_where_there_is_one(searcher: Searcher, clips: Path) -> None:
     client = TestClient(make_app(searcher, token=TOKEN))
     assert client.get("/").status_code == 200

@@ -274,6 +274,7 @@ def test_rows_that_come_once_more_after_a_restart_are_passed_over(
     run: Any, tmp_path: Path, every: str | None, again: int
 ) -> None:
     rows, state = lines_of(60), tmp_path / "state.json"
+    run.manifest["rate_hz"] = 1 / 60 if every is None else 1 / 120
     whole = streamed(run, rows, tmp_path / "whole.json", every)
     found = streamed(run, rows[:31], state, every)
     more = streamed(run, rows[again:], state, every)
@@ -291,6 +292,68 @@ def test_a_clock_may_be_set_back_once_newer_rows_came_after_a_restart(
     found = streamed(run, rows[15:30] + rows[10:30], state)
     assert len(events(found, "clock")) == 1
     assert len([one for one in found if "event" not in one]) == 10 + 20 - 5
+
+
+def test_a_clock_set_back_to_before_the_stream_began_is_followed_after_a_restart(
+    run: Any, tmp_path: Path
+) -> None:
+    state = tmp_path / "state.json"
+    streamed(run, lines_of(30, start="2024-02-01T00:00:00"), state)
+    found = streamed(run, lines_of(25, 30, start="2024-01-01T00:00:00"), state)
+    assert len(events(found, "clock")) == 1
+    assert not events(found, "note")
+    rows = [one["row"] for one in found if "event" not in one]
+    assert rows == list(range(30, 30 + 25 - 5))
+
+
+def test_rows_that_are_older_than_the_memory_are_passed_over_with_a_warning(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "_TIMES", 5)
+    rows, state = lines_of(60), tmp_path / "state.json"
+    streamed(run, rows[:40], state)
+    found = streamed(run, rows[10:], state)
+    (note,) = events(found, "note")
+    assert "passed over until 2024-01-01T00:39:00" in note["text"]
+    assert "start without --state" in note["text"]
+    assert [one["row"] for one in found if "event" not in one] == list(range(40, 60))
+
+
+def test_a_grid_of_another_width_than_that_of_training_is_refused(run: Any) -> None:
+    with pytest.raises(UsageError, match=r"data.every=5min: .* rows every 60s; give that"):
+        streamed(run, lines_of(12), every="5min")
+    assert streamed(run, lines_of(12), every="60s")
+
+
+def test_a_gap_on_a_grid_is_told_with_the_interval_after_it(run: Any) -> None:
+    rows = lines_of(30)
+    found = streamed(run, rows[:10] + rows[13:], every="1min")
+    (gap,) = events(found, "gap")
+    after = next(one for one in found if one.get("time") == "2024-01-01T00:13:00")
+    assert gap["row"] == after["row"] == 13
+
+
+def test_an_alarm_of_a_stream_is_a_row_of_an_incident_that_is_reported(run: Any) -> None:
+    rows = lines_of(700)
+    for at in range(400, 600, 100):
+        for row in range(at, at + at // 10 - 39):
+            rows[row] = f"{rows[row].split(',')[0]},2,-2"
+    seen = {}
+    for least in (1, 4):
+        out, source = io.StringIO(), io.BytesIO("\n".join([HEADER, *rows, ""]).encode())
+        streaming.stream_lines(run, source, out, RuleOptions(min_length=least, merge_gap=0))
+        found = [json.loads(line) for line in out.getvalue().splitlines()]
+        opened, closed = events(found, "incident_opened"), events(found, "incident_closed")
+        assert len(opened) == len(closed) > 0
+        alarms = [one["row"] for one in found if one.get("alarm")]
+        assert alarms == [
+            row
+            for first, last in zip(opened, closed, strict=True)
+            for row in range(first["end"], last["end"] + 1)
+        ]
+        assert all(one["end"] - one["start"] + 1 == least for one in opened)
+        seen[least] = set(alarms)
+    assert seen[4] < seen[1]
 
 
 def test_a_clock_that_was_wrong_before_a_restart_is_followed_after_it(

@@ -79,6 +79,16 @@ def test_speed_runs_at_its_rate_and_reflects_at_the_ends():
     check(Speed(rate=(4.0, 5.0)), positions)
 
 
+def test_speed_may_hold_the_ends_instead():
+    def positions(length, own):
+        last, rate = length - 1, float(own["rate"][0])
+        start = float(own["place"][0]) * (1 - rate) * last
+        return [min(max(start + rate * t, 0.0), last) for t in range(length)]
+
+    for rates in [(0.5, 0.9), (1.2, 1.9), (4.0, 5.0)]:
+        check(Speed(rate=rates, ends="hold"), positions)
+
+
 def test_a_faster_record_has_no_constant_tail():
     ramp = torch.arange(60.0).expand(50, 1, 60)
     out = Speed(rate=(1.5, 1.5))(Batch(ramp, torch.arange(50)), Rng(0)).values

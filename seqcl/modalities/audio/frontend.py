@@ -8,7 +8,7 @@ encoder of pictures views it as (B, 1, bands, T').
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
@@ -29,7 +29,10 @@ _LEAST = 0.5
 """Least deviation of a band as a share of the mean one: bands above a recording's cut-off hold
 rounding alone, which must not be blown up to the size of sound."""
 
-Normalise = Literal["band", "all", "record", "none"]
+_PRIOR = 100
+"""Frames for which the training data's statistics count beside those of a group."""
+
+Normalise = Literal["band", "all", "record", "group", "none"]
 
 
 class Spectrogram(Frontend):
@@ -73,6 +76,7 @@ class Spectrogram(Frontend):
             )
         self.out_channels = in_channels * features
         self.rate_hz, self.hop, self.normalise = rate_hz, hop, normalise
+        self.by_group = normalise == "group"
         taper = torch.hann_window(window)
         filters = mel_filters(rate_hz, window, bands, low_hz, high)
         self.register_buffer("taper", taper, persistent=False)
@@ -112,8 +116,35 @@ class Spectrogram(Frontend):
         if self.normalise == "record":
             mask = torch.ones_like(values[:, 0]) if raw.mask is None else raw.mask
             values = values - _mean(values, mask.to(values).unsqueeze(1), (2,))
-        values = (values - self.mean) / self.std
+        if self.by_group and batch.norms is not None:
+            mean, std = batch.norms.unsqueeze(3).unbind(1)  # (B, F, 1) each
+            values = (values - mean) / std
+        else:
+            values = (values - self.mean) / self.std
         return raw.with_values(zero_masked(values, raw.mask).to(batch.values.dtype))
+
+    def group_norms(self, batches: Iterable[Batch], groups: int) -> Tensor:
+        """Return mean and deviation of each band over the real frames of each group.
+
+        They are drawn towards those of the training data, which count for 100 frames.
+        """
+        usual = torch.stack([self.mean, self.std]).squeeze(2).double()  # (2, F)
+        frames = usual.new_full((groups, 1), _PRIOR)
+        total = (_PRIOR * usual[0]).repeat(groups, 1)
+        squares = (_PRIOR * (usual[0].square() + usual[1].square())).repeat(groups, 1)
+        for batch in batches:
+            assert batch.groups is not None
+            raw = self._raw(batch)
+            mask = torch.ones_like(raw.values[:, 0]) if raw.mask is None else raw.mask
+            values = raw.values.double() * mask.unsqueeze(1)
+            frames.index_add_(0, batch.groups, mask.double().sum(1, keepdim=True))
+            total.index_add_(0, batch.groups, values.sum(2))
+            squares.index_add_(0, batch.groups, values.square().sum(2))
+        mean = total / frames
+        std = (squares / frames - mean.square()).clamp(min=1e-12).sqrt()
+        std = torch.maximum(std, _LEAST * std.mean(1, keepdim=True))
+        norms = torch.stack([mean, std], dim=1)
+        return torch.cat([norms, usual.unsqueeze(0)]).float()
 
     def picture(self, values: Tensor) -> Tensor:
         """Return pictures (B, C, bands, T') in [0, 1], low bands below."""
@@ -177,7 +208,9 @@ class LogMel(Spectrogram):
         low_hz, high_hz: ends of the bands; None = half the rate.
         normalise: `band`: by the mean and deviation of each band in the training data; `all`: by
             one of each for all bands; `record`: less each record's own mean in each band, by the
-            deviation that this leaves in the training data; `none`.
+            deviation that this leaves in the training data; `group`: by those of each band in the
+            record's group (speaker, microphone, room) among the records at hand, drawn a little
+            towards those of the training data, which serve where there is no group; `none`.
         floor: what is added to the power; 1e-6 lies 54 dB below white noise of deviation 0.1.
     """
 

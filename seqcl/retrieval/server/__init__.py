@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from seqcl.errors import UsageError
@@ -48,8 +49,12 @@ def serve(
     port: int = 8765,
     token: str | None = None,
     limits: Limits = _USUAL,
+    on_ready: Callable[[], None] | None = None,
 ) -> None:
-    """Serve until interrupted; raises UsageError for an open host without a token."""
+    """Serve until interrupted; `on_ready` is called once the address is taken.
+
+    Raises UsageError for an open host without a token, and for an address that cannot be had.
+    """
     check_host(host, token)
     hosts = (*_LOOPBACK, host) if is_loopback(host) else ("*",)
     app = make_app(searcher, token=token, limits=limits, hosts=hosts)
@@ -57,7 +62,19 @@ def serve(
         import uvicorn
     except ImportError as error:
         raise _missing(error) from None
-    uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+        except OSError as error:
+            raise UsageError(
+                f"--host {host} --port {port}: {error.strerror or error}; take another"
+            ) from None
+        if on_ready is not None:
+            on_ready()
+        settings = uvicorn.Config(app, log_level="warning", server_header=False)
+        uvicorn.Server(settings).run([listening])
 
 
 def _missing(error: ImportError) -> UsageError:

@@ -76,6 +76,8 @@ def _search(service: Service, limits: Limits) -> Any:
         at: float | None = None,
         length: float | None = None,
     ) -> Any:
+        if not 1 <= k <= limits.matches:
+            return JSONResponse({"error": f"k: is {k}; give 1 to {limits.matches}"}, 422)
         suffix = _suffix(name)
         with TemporaryDirectory(prefix="seqcl-") as folder:
             path = Path(folder) / f"query{suffix}"
@@ -84,7 +86,7 @@ def _search(service: Service, limits: Limits) -> Any:
             except TooLarge:
                 most = f"{limits.upload_bytes / (1 << 20):g} MB"
                 return JSONResponse({"error": f"the file is larger than {most}"}, 413)
-            call = partial(service.answer, path, min(max(k, 1), limits.matches), label, at, length)
+            call = partial(service.answer, path, k, label, at, length)
             return await run_in_threadpool(call)
 
     return search

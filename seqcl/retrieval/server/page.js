@@ -4,6 +4,7 @@
 const $ = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token");
 let index = null;
+let searches = 0, pointed = 0;  // an answer that a later question has overtaken is not shown
 
 async function ask(path, options = {}) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
@@ -86,8 +87,9 @@ function draw(canvas, picture) {
   context.strokeRect(from + 1, 1, Math.max(2, to - from - 2), canvas.height - 2);
 }
 
-async function drawEntry(canvas, entry) {
-  draw(canvas, await ask(`api/picture/${entry}`));
+async function drawEntry(canvas, entry, isWanted = () => true) {
+  const picture = await ask(`api/picture/${entry}`);
+  if (isWanted()) draw(canvas, picture);
 }
 
 const soundOf = (entry) => `api/sound/${entry}${token ? `?token=${encodeURIComponent(token)}` : ""}`;
@@ -129,9 +131,9 @@ function matchItem(match) {
 function showIdentified(found) {
   const box = $("identified");
   box.hidden = !index.identifies;
-  const sure = found.confidence === null ? "" : ` (confidence ${(100 * found.confidence).toFixed(0)} %)`;
-  if (found.known === false || !("recording" in found)) box.textContent = `From no recording of this index${sure}`;
+  if (found.known === false || !("recording" in found)) box.textContent = "From no recording of this index";
   else {
+    const sure = found.confidence === null ? "" : ` (confidence ${(100 * found.confidence).toFixed(0)} %)`;
     const speed = found.speed === 1 ? "" : `, played at ${found.speed.toFixed(2)} of its speed`;
     box.textContent = `${found.known ? "From" : "Nearest"} ${found.recording}, beginning at ${placeText(found)}${speed}${sure}`;
   }
@@ -142,10 +144,12 @@ async function search(name, body) {
     say(`${name} is larger than ${(index.upload_bytes / 2 ** 20).toFixed(0)} MB`, true);
     return;
   }
+  const number = ++searches;
   say(`searching with ${name} …`);
   const asked = new URLSearchParams({ name, k: $("k").value || "10", label: $("label").value });
   try {
     const answer = await ask(`api/search?${asked}`, { method: "POST", body });
+    if (number !== searches) return;
     $("query").hidden = false;
     draw($("query").querySelector("canvas"), answer.picture);
     $("query").querySelector("figcaption").textContent = name;
@@ -153,7 +157,7 @@ async function search(name, body) {
     $("matches").replaceChildren(...answer.matches.map(matchItem));
     say(answer.matches.length ? "" : "nothing matches");
   } catch (error) {
-    say(error.message, true);
+    if (number === searches) say(error.message, true);
   }
 }
 
@@ -193,6 +197,7 @@ async function startRecording() {
 }
 
 async function toggleRecording() {
+  $("record").disabled = true;
   try {
     if (recording === null) {
       await startRecording();
@@ -203,11 +208,12 @@ async function toggleRecording() {
       stream.getTracks().forEach((track) => track.stop());
       const rate = context.sampleRate;
       await context.close();
-      await search("recording.wav", wav(parts, rate));
+      search("recording.wav", wav(parts, rate));
     }
   } catch (error) {
     say(`the microphone cannot be used: ${error.message}`, true);
   }
+  $("record").disabled = false;
   $("record").className = recording ? "on" : "";
   $("record").textContent = recording ? "Stop and search" : "Record";
 }
@@ -252,6 +258,7 @@ function legendItem(label, fill) {
 }
 
 async function point(map, at) {
+  const number = ++pointed;
   const figure = $("pointed");
   figure.hidden = false;
   figure.querySelector("figcaption").textContent = [map.names[at], map.labels[at]].filter(Boolean).join(" · ");
@@ -259,7 +266,8 @@ async function point(map, at) {
     $("hover").src = soundOf(map.entries[at]);
     $("hover").play().catch(() => {});  // browsers play nothing before the first click
   }
-  await drawEntry(figure.querySelector("canvas"), map.entries[at]).catch((error) => say(error.message, true));
+  const isWanted = () => number === pointed;
+  await drawEntry(figure.querySelector("canvas"), map.entries[at], isWanted).catch((error) => say(error.message, true));
 }
 
 async function open() {
@@ -276,7 +284,10 @@ async function open() {
   $("record").addEventListener("click", toggleRecording);
   let chosen = null;
   const take = (file) => { if (file) { chosen = file; search(file.name, file); } };
-  $("file").addEventListener("change", () => take($("file").files[0]));
+  $("file").addEventListener("change", () => {
+    take($("file").files[0]);
+    $("file").value = "";  // so that the same file may be chosen again
+  });
   $("label").addEventListener("change", () => take(chosen));
   const drop = $("drop");
   for (const name of ["dragover", "dragleave", "drop"]) {
@@ -286,7 +297,7 @@ async function open() {
       if (name === "drop") take(event.dataTransfer.files[0]);
     });
   }
-  await showMap();
+  await showMap().catch((error) => say(error.message, true));
 }
 
 open();

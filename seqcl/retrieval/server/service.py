@@ -117,11 +117,15 @@ class Service:
     def _most_steps(self) -> int:
         """Return the steps of the longest query that is taken."""
         rate = self.searcher.entries.recordings[0].rate_hz
-        return int(self.limits.query_s * rate) if rate else self.limits.query_steps
+        if rate is None or not is_sound(rate):
+            return self.limits.query_steps
+        return int(self.limits.query_s * rate)
 
     def _longest(self, rate_hz: float | None) -> int:
         """Return the steps that are read for one answer."""
-        return int(self.limits.play_s * rate_hz) if rate_hz else 1 << 16
+        if rate_hz is None or not is_sound(rate_hz):
+            return 1 << 16
+        return int(self.limits.play_s * rate_hz)
 
 
 def _public(facts: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,113 @@
+"""`normalise: group`: each speaker's, microphone's or room's records by its own statistics."""
+
+import numpy as np
+import torch
+
+from seqcl.batch import Batch
+from seqcl.config.preset import load_preset
+from seqcl.data.dataset import Dataset, dataset_from_arrays
+from seqcl.modalities.audio.frontend import LogMel
+from seqcl.model import Model
+from seqcl.rng import Rng
+from seqcl.run.build import build_model, prepare, sample_of
+from seqcl.run.fitting import assemble
+from seqcl.training.embed import embed
+
+WAVES = [np.random.default_rng(n).normal(0, 0.1, (1, 8_000 + 900 * n)) for n in range(12)]
+
+
+def grouped(groups: list[str] | None, gains: list[float] | None = None) -> Dataset:
+    gains = gains or [1.0] * len(WAVES)
+    waves = [(wave * gain).astype(np.float32) for wave, gain in zip(WAVES, gains, strict=True)]
+    return dataset_from_arrays(waves, groups=groups)
+
+
+def front_end(floor: float = 1e-12) -> LogMel:
+    front = LogMel(1, bands=20, normalise="group", floor=floor)
+    front.prepare(Batch(torch.randn(4, 1, 16_000), torch.arange(4)), Rng(0))
+    return front
+
+
+def model_of(dataset: Dataset, *changes: str) -> Model:
+    small = ("method=none", "embedding=identity", "encoder.conv2d.widths=[4,8]", *changes)
+    preset = load_preset("audio-clip", ("frontend.normalise=group", "frontend.floor=1e-12", *small))
+    model = build_model(preset, dataset.channels, 16_000, seed=0)
+    prepare(model, dataset, seed=0)
+    return model.eval()
+
+
+def test_norms_are_those_of_each_group_drawn_towards_the_training_data() -> None:
+    front = front_end()
+    waves = torch.randn(6, 1, 4_000) * torch.tensor([1, 1, 1, 3, 3, 3]).view(6, 1, 1)
+    batch = Batch(waves, torch.arange(6), groups=torch.tensor([0, 0, 0, 1, 1, 7]))
+    norms = front.group_norms([batch[slice(0, 2)], batch[slice(2, 5)]], 2)
+    plain = LogMel(1, bands=20, normalise="none", floor=1e-12)(batch).values.double()
+    for group, rows in ((0, slice(0, 3)), (1, slice(3, 5))):
+        own = plain[rows].transpose(0, 1).flatten(1)
+        prior = torch.cat([front.mean - front.std, front.mean + front.std], 1).double()
+        weighted = torch.cat([own, prior.repeat(1, 50)], 1)
+        np.testing.assert_allclose(norms[group, 0], weighted.mean(1), rtol=1e-5)
+        np.testing.assert_allclose(norms[group, 1], weighted.std(1, correction=0), rtol=1e-4)
+    torch.testing.assert_close(norms[2, 0], front.mean[:, 0])
+    torch.testing.assert_close(norms[2, 1], front.std[:, 0])
+
+
+def test_a_group_that_is_louder_throughout_is_not_told_apart() -> None:
+    half = len(WAVES) // 2
+    names, gains = ["a"] * half + ["b"] * half, [1.0] * half + [20.0] * half
+    quiet, loud = grouped(names), grouped(names, gains)
+    model = model_of(quiet)
+    same, changed = embed(model, quiet).values, embed(model, loud).values
+    np.testing.assert_allclose(changed[:half], same[:half], atol=1e-5)
+    # 100 frames of the training data count beside the 600 of the group.
+    off = np.abs(changed[half:] - same[half:]).max()
+    unaware = embed(model, grouped(None, gains)).values
+    assert off < 0.5 * np.abs(unaware[half:] - same[half:]).max()
+
+
+def test_records_without_a_group_are_normalised_by_the_training_data() -> None:
+    names = ["a"] * 6 + ["b"] * 6
+    model = model_of(grouped(names))
+    alone = embed(model, grouped(None)).values
+    mixed = grouped([*names[:10], "", ""])
+    np.testing.assert_allclose(embed(model, mixed).values[10:], alone[10:], atol=1e-6)
+    assert np.abs(embed(model, mixed).values[:6] - alone[:6]).max() > 1e-3
+
+
+def test_a_part_is_embedded_as_the_whole_of_which_it_is_one() -> None:
+    whole = grouped(["a", "b"] * 6)
+    model, part = model_of(whole), whole.subset(np.array([1, 4, 5]))
+    found = embed(model, part, groups_of=whole).values
+    np.testing.assert_allclose(found, embed(model, whole).values[[1, 4, 5]], atol=1e-6)
+
+
+def test_training_and_its_probes_go_by_groups_too() -> None:
+    data = grouped(["a", "b"] * 6, [1.0, 30.0] * 6)
+    others = grouped(["c"] * 12, [5.0] * 12)
+    preset = load_preset("audio-clip", ("frontend.normalise=group", "training.batch_size=6"))
+    parts = assemble(preset, data, seed=0, device=torch.device("cpu"))
+    batch = next(parts.loader().batches())
+    assert batch.norms is not None
+    assert batch.groups is not None
+
+    def apart(batch: Batch) -> float:
+        view = parts.model.frontend(batch)
+        assert view.mask is not None
+        steps = view.values.transpose(1, 2)
+        of = [steps[batch.groups == group][view.mask[batch.groups == group]] for group in (0, 1)]
+        return float(of[1].mean() - of[0].mean())
+
+    unaware = apart(batch.with_values(batch.values, norms=None))
+    assert unaware > 1.0
+    assert abs(apart(batch)) < unaware / 2
+    watched = sample_of(parts.model, others, seed=0)
+    expected = parts.model.collate(others).norms
+    assert expected is not None
+    assert watched.norms is not None
+    torch.testing.assert_close(watched.norms, expected[:1].expand(12, -1, -1))
+
+
+def test_data_without_groups_are_told_of() -> None:
+    data = grouped(None)
+    model_of(data)
+    assert any("data.group" in note for note in data.notes)
