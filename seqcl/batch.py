@@ -139,7 +139,7 @@ class Batch:
     rate_hz: float | None = None
     norms: Tensor | None = None
     """(B, 2, F) mean and deviation of each feature in the record's group, for a front end that
-    normalises by group; None = there it takes those of the training data."""
+    normalises by group; NaN, or None, = the record is a group of its own."""
     indicators: int = 0
     """How many of the last channels say where values were missing (1) instead of holding any."""
 

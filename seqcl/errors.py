@@ -13,6 +13,7 @@ __all__ = [
     "MissingInputError",
     "PresetError",
     "SeqclError",
+    "TooLongError",
     "TrainingError",
     "UsageError",
     "did_you_mean",
@@ -43,6 +44,10 @@ class DataError(SeqclError):
     """Data that cannot be used as it is: names the file, the place and the reason."""
 
     exit_code = 4
+
+
+class TooLongError(DataError):
+    """A recording of more steps than one record may have."""
 
 
 class TrainingError(SeqclError):

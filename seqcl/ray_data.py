@@ -119,8 +119,9 @@ class BatchEmbedder:
 
     def _embed(self, dataset: Dataset) -> Embeddings:
         return embed(
-            self.model, dataset, batch_size=self.batch_size, device=self.device, alike=True
-        )
+            self.model, dataset, batch_size=self.batch_size, device=self.device, alike=True,
+            by_group=False,
+        )  # fmt: skip
 
 
 def _array(row: Any) -> npt.NDArray[Any]:

@@ -239,6 +239,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
     },
     "embeddings": {
         "identity": "seqcl.embeddings.identity:IdentityEmbedding",
+        "projected": "seqcl.embeddings.projected:ProjectedEmbedding",
         "spectral": "seqcl.embeddings.spectral:Spectral",
         "whitening": "seqcl.embeddings.whitening:Whitening",
     },

@@ -36,7 +36,7 @@ class Collate:
         scaler: fitted on training data; a copy is kept, so that the model's may move to a GPU.
         missing: how gaps are filled.
         pad_multiple: T is rounded up to a multiple of this, so that fewer shapes occur.
-        norms: (G + 1, 2, F) of a dataset's groups, see `Frontend.group_norms`.
+        norms: (G, 2, F) of a dataset's groups, see `Frontend.group_norms`.
     """
 
     def __init__(
@@ -117,11 +117,12 @@ class Collate:
         )
 
     def _norms(self, groups: Ints | None) -> Tensor | None:
-        """Return each record's row of the table; the last one where it has no group in it."""
+        """Return each record's row of the table; NaN where it has no group in it."""
         if self.norms is None or groups is None:
             return None
-        last = len(self.norms) - 1
-        return self.norms[torch.from_numpy(np.where((groups < 0) | (groups > last), last, groups))]
+        known = torch.from_numpy((groups >= 0) & (groups < len(self.norms)))
+        found = self.norms[torch.from_numpy(groups) * known]
+        return torch.where(known.view(-1, 1, 1), found, torch.nan)
 
     def _fill(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         """Fill NaN (gaps and padding); return values and mask (B, T), None = all True."""

@@ -18,7 +18,7 @@ from seqcl.data.recordings import Recordings, RecordingsBuilder
 from seqcl.data.source import Skipped
 from seqcl.data.sources import make_source
 from seqcl.data.windows import Windows
-from seqcl.errors import DataError
+from seqcl.errors import DataError, TooLongError
 
 __all__ = [
     "MEMORY_LIMIT",
@@ -105,13 +105,13 @@ def drop_short(
 ) -> tuple[Recordings, list[Skipped]]:
     """Leave out recordings shorter than a window (or empty); the only one is an error.
 
-    Raises DataError for a recording that is too long to be taken whole.
+    Raises TooLongError for a recording that is too long to be taken whole.
     """
     lengths = recordings.lengths
     if options.window is None and all(layout.size is None for layout in recordings.layouts):
         longest = int(lengths.argmax())
         if lengths[longest] > options.max_steps:
-            raise DataError(
+            raise TooLongError(
                 f"{recordings.ids[longest]}: has {lengths[longest]} steps, too many for one "
                 f"record; cut it, set data.window (steps of a window), or raise data.max_steps="
                 f"{options.max_steps}"

@@ -88,7 +88,7 @@ def _scale_records(values: Tensor) -> Tensor:
     count = observed.sum(-1, keepdim=True).clamp(min=1)  # (B, C, 1)
     zero = values.new_zeros(())
     largest = torch.where(observed, values.abs(), zero).amax(-1, keepdim=True)
-    power = torch.frexp(largest).exponent.clamp(-100, 100)
+    power = largest.log2().floor().clamp(-100, 100)  # no frexp: ONNX has none
     values = torch.ldexp(values, -power)  # exact, and the squares stay finite
     centred = values - torch.where(observed, values, zero).sum(-1, keepdim=True) / count
     variance = torch.where(observed, centred, zero).square().sum(-1, keepdim=True) / count

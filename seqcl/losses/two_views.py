@@ -72,14 +72,22 @@ class TwoViews:
         """
         z = self.z if power == 1 else self.z * power**0.5
         if self.anchors is None:
-            bound = None if isinstance(self.temperature, Tensor) else power / self.temperature
-            return self_lse(z, bound, self._pairs(z, z, 0, positive=positive))
+            return self_lse(z, self._bound(power), self._pairs(z, z, 0, positive=positive))
         return torch.cat(
             [
                 cross_lse(rows, z, self._pairs(rows, z, first, positive=positive))
                 for rows, first in halves(z, self.anchors)
             ]
         )
+
+    def _bound(self, power: float) -> float | None:
+        """Return the largest score there can be; None where to ask would wait for the device."""
+        temperature = self.temperature
+        if isinstance(temperature, Tensor):
+            if temperature.device.type != "cpu":
+                return None
+            temperature = temperature.detach().item()
+        return power / temperature
 
     def negatives(self) -> float | Tensor:
         """Return how many negatives each anchor has: one number, or (2R,) with an exclusion."""

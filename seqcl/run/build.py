@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -14,9 +15,11 @@ from seqcl.data.collate import collate_rows
 from seqcl.data.dataset import Dataset
 from seqcl.data.scaler import Scaler
 from seqcl.distributed import world_size
+from seqcl.embeddings.base import Embedding
 from seqcl.errors import PresetError, UsageError
 from seqcl.methods.base import Method
 from seqcl.model import Model
+from seqcl.registry import Spec
 from seqcl.rng import Rng
 
 __all__ = [
@@ -82,12 +85,29 @@ def build_model(
     with seeded(seed):
         frontend = preset.frontend.build(in_channels)
         encoder = preset.encoder.build(frontend.out_channels)
-        embedding = preset.embedding.build(encoder.out_dim)
+        embedding = embedding_spec(preset).build(encoder.out_dim)
     scaler = Scaler(len(channels), mode=preset.data.scaler)
     return Model(
         scaler, frontend, encoder, embedding,
         channels=channels, missing=preset.data.missing, rate_hz=rate_hz,
     )  # fmt: skip
+
+
+def embedding_spec(preset: Preset) -> Spec[Embedding]:
+    """Return the embedding's spec, with the method's head where it is to take that.
+
+    Raises PresetError where there is none.
+    """
+    spec = preset.embedding
+    if spec.options.get("head", spec) is not None:
+        return spec
+    if preset.method is None or "head" not in preset.method.options:
+        method = "none" if preset.method is None else preset.method.name
+        raise PresetError(
+            f"embedding: {spec.name} takes the head of a method, and method {method} has none; use "
+            "embedding=identity"
+        )
+    return replace(spec, options={**spec.options, "head": preset.method.options["head"]})
 
 
 def build_method(preset: Preset, model: Model, seed: int) -> Method:
@@ -107,8 +127,8 @@ def prepare(model: Model, dataset: Dataset, seed: int) -> None:
     if model.frontend.by_group:
         if not dataset.group_names:
             dataset.note(
-                "frontend: normalise=group, and no record has a group, so that all are normalised "
-                "by the statistics of all; name the column that holds it with data.group"
+                "frontend: normalise=group, and no record has a group, so that each is normalised "
+                "by itself; name the column that holds it with data.group"
             )
         sample = sample_of(model, dataset, seed)
     model.encoder.prepare(model.frontend(sample), rng)

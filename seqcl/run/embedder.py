@@ -70,17 +70,16 @@ class RunEmbedder(Embedder):
         missing = self.run.preset.data.missing
         return dataset_from_arrays(values, channels=self.run.channels, missing=missing)
 
-    def embed(self, dataset: Dataset, groups_of: Dataset | None = None) -> Floats:
+    def embed(self, dataset: Dataset) -> Floats:
         """Embed every record, (N, E), to the same bits in any dataset (on a CPU).
 
-        Where the front end normalises by group, those of `groups_of` count, of which `dataset` is
-        a subset (None = its own).
+        So a record is a group of its own for a front end that normalises by group.
         """
         device = pick_device(self.device)
         with threads(self.cpu_threads):
             found = embed(
                 self.run.model, dataset, batch_size=self.batch_size, device=device, alike=True,
-                groups_of=groups_of,
+                by_group=False,
             )  # fmt: skip
         return found.values
 

@@ -16,7 +16,9 @@ from seqcl.data.collate import collate_rows
 from seqcl.data.dataset import Dataset
 from seqcl.data.loader import Loader
 from seqcl.data.source import Skipped
+from seqcl.embeddings.projected import ProjectedEmbedding
 from seqcl.errors import PresetError, UsageError
+from seqcl.heads.base import Head
 from seqcl.methods.base import Method
 from seqcl.model import Model
 from seqcl.rng import Rng
@@ -103,6 +105,7 @@ def assemble(
             method = build_method(preset, model, seed)
         except ValueError as error:  # options that contradict each other
             raise PresetError(f"method: {error}") from None
+        _take_head(model, method)
         check_needs(method, dataset)
         _check_views(method, views, model, dataset)
         method.to(device)
@@ -143,10 +146,24 @@ def fit(
             watched=sample_of(parts.model, parts.validation or parts.dataset, parts.seed),
             probed=_probed(parts),
         )
+        _take_head(parts.model, parts.method)
     if parts.model.embedding.passes:
         fit_embedding(parts.model, parts.loader(), parts.views, seed=parts.seed)
     parts.model.cpu().eval()
     return result
+
+
+def _take_head(model: Model, method: Method) -> None:
+    """Give the head to an embedding that keeps it; raises PresetError where it is another."""
+    if not isinstance(model.embedding, ProjectedEmbedding):
+        return
+    head = getattr(method, "head", None)
+    if not isinstance(head, Head):
+        raise PresetError("embedding: projected takes the head of a method, and this one has none")
+    try:
+        model.embedding.take(head)
+    except ValueError as error:
+        raise PresetError(f"embedding: {error}; leave embedding.head out") from None
 
 
 def _probed(parts: Parts) -> Batch | None:

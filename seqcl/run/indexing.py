@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,8 +220,7 @@ def _update(
         sweep_vectors(out, catalogue)
         hop = manifest.settings.hop
         note_changes(catalogue, changes, hop, prune=prune)
-        embed = partial(embedder.embed, groups_of=dataset)
-        add_pieces(out, catalogue, dataset, changes, manifest, embed, on_piece)
+        add_pieces(out, catalogue, dataset, changes, manifest, embedder.embed, on_piece)
         entries, shards = open_parts(out, manifest)
         if not len(entries):
             raise UsageError(f"{out}: nothing is left in the index; give data that it shall hold")

@@ -43,7 +43,7 @@ def embed(
     on_batch: Callable[[int, int], None] | None = None,
     alike: bool = False,
     shared: bool = False,
-    groups_of: Dataset | None = None,
+    by_group: bool = True,
 ) -> Embeddings:
     """Embed every record: (N, E), or at step level a row for each step of each record.
 
@@ -69,8 +69,8 @@ def embed(
             has the same bits in any of them.
         shared: embed a part of the records and take the others from the other processes, which
             call this with the same dataset; all get the whole.
-        groups_of: the dataset that `dataset` is a subset of, whose groups count where the front
-            end normalises by group; None = itself.
+        by_group: where the front end normalises by group, take the groups of the dataset; else
+            each record is a group of its own.
 
     Raises:
         DataError: channels are missing, extra, or of another number; a value is infinite, or so
@@ -92,7 +92,7 @@ def embed(
     model.to(device).eval()
     try:
         with torch.no_grad():
-            collate = model.collate(groups_of or dataset)
+            collate = model.collate(dataset if by_group else None)
             for rows, batch in _chunks(dataset, collate, batch_size, device, alike, shared):
                 if level == "instance":
                     parts = model(batch).cpu()[:, None]

@@ -130,10 +130,9 @@ class Frontend(nn.Module, ABC):
         """Take statistics from unaugmented training records, before the optimizer exists."""
 
     def group_norms(self, batches: Iterable[Batch], groups: int) -> Tensor:
-        """Return (groups + 1, 2, F): mean and deviation of each group's features.
+        """Return (groups, 2, F): mean and deviation of each group's features.
 
-        `Batch.groups` tells whose a record is. The last row, for records without a group, are
-        those of the training data. Only where `by_group`.
+        `Batch.groups` tells whose a record is. Only where `by_group`.
         """
         raise NotImplementedError
 

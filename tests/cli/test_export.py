@@ -83,6 +83,8 @@ GRAPHS = {
     "gru, held gaps": (*RECURRENT, "encoder.layers=2", "data.missing=hold"),
     "lstm, indicators": (*RECURRENT, "encoder.cell=lstm", "data.missing=indicator"),
     "resnet1d": ("encoder=resnet1d", "encoder.widths=[4,4]", "encoder.stride=2"),
+    "each record scaled": ("encoder=resnet1d", "encoder.widths=[4]", "data.scaler=record"),
+    "the projection kept": ("encoder=resnet1d", "encoder.widths=[4]", "embedding=projected"),
 }
 
 

@@ -8,7 +8,10 @@ from torch import Tensor
 from torch.autograd import gradcheck
 from torch.nn.functional import cross_entropy, normalize
 
+from seqcl.losses import two_views
+from seqcl.losses.base import Known
 from seqcl.losses.nt_xent import NTXent, nt_xent
+from seqcl.losses.pairs import Pairs
 
 TEMPERATURES = (0.01, 0.05, 0.1, 0.5, 1.0)
 
@@ -186,3 +189,23 @@ def test_cuda_gives_what_the_cpu_gives(temperature: float) -> None:
     # float32 scores of 1 / temperature, in another order of summation.
     assert abs(loss - on_cuda) < 1e-6 / temperature
     assert (grad - grad_on_cuda).norm() < 1e-5 / temperature * grad.norm()
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_temperature_that_changes_costs_no_other_sum(
+    learns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU the largest score is known from it too, so that one pass serves."""
+    bounds: list[float | None] = []
+    plain = two_views.self_lse
+
+    def noted(z: Tensor, bound: float | None, pairs: Pairs) -> Tensor:
+        bounds.append(bound)
+        return plain(z, bound, pairs)
+
+    monkeypatch.setattr(two_views, "self_lse", noted)
+    a, b = torch.randn(6, 4), torch.randn(6, 4)
+    temperature = torch.tensor(0.25, requires_grad=learns)
+    changing = NTXent(temperature=0.5)(a, b, Known(temperature=temperature))
+    assert bounds == [4.0]
+    torch.testing.assert_close(changing, NTXent(temperature=0.25)(a, b))

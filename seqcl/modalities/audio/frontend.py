@@ -29,8 +29,9 @@ _LEAST = 0.5
 """Least deviation of a band as a share of the mean one: bands above a recording's cut-off hold
 rounding alone, which must not be blown up to the size of sound."""
 
-_PRIOR = 100
-"""Frames for which the training data's statistics count beside those of a group."""
+_PRIOR = 50
+"""Frames for which the training data's statistics count beside those of a group. A spoken digit has
+about 40."""
 
 Normalise = Literal["band", "all", "record", "group", "none"]
 
@@ -116,35 +117,50 @@ class Spectrogram(Frontend):
         if self.normalise == "record":
             mask = torch.ones_like(values[:, 0]) if raw.mask is None else raw.mask
             values = values - _mean(values, mask.to(values).unsqueeze(1), (2,))
-        if self.by_group and batch.norms is not None:
-            mean, std = batch.norms.unsqueeze(3).unbind(1)  # (B, F, 1) each
-            values = (values - mean) / std
-        else:
-            values = (values - self.mean) / self.std
+        mean, std = self.mean, self.std
+        if self.by_group:
+            norms = self._norms(*self._sums(raw))
+            if batch.norms is not None:
+                norms = torch.where(batch.norms.isnan(), norms, batch.norms)
+            mean, std = norms.unsqueeze(3).unbind(1)  # (B, F, 1) each
+        values = (values - mean) / std
         return raw.with_values(zero_masked(values, raw.mask).to(batch.values.dtype))
 
     def group_norms(self, batches: Iterable[Batch], groups: int) -> Tensor:
-        """Return mean and deviation of each band over the real frames of each group.
-
-        They are drawn towards those of the training data, which count for 100 frames.
-        """
-        usual = torch.stack([self.mean, self.std]).squeeze(2).double()  # (2, F)
-        frames = usual.new_full((groups, 1), _PRIOR)
-        total = (_PRIOR * usual[0]).repeat(groups, 1)
-        squares = (_PRIOR * (usual[0].square() + usual[1].square())).repeat(groups, 1)
+        """Return (groups, 2, F): mean and deviation of each band over a group's real frames."""
+        frames = self.mean.new_zeros(groups, 1, dtype=torch.float64)
+        total = frames.repeat(1, self.out_channels)
+        squares = torch.zeros_like(total)
         for batch in batches:
             assert batch.groups is not None
-            raw = self._raw(batch)
-            mask = torch.ones_like(raw.values[:, 0]) if raw.mask is None else raw.mask
-            values = raw.values.double() * mask.unsqueeze(1)
-            frames.index_add_(0, batch.groups, mask.double().sum(1, keepdim=True))
-            total.index_add_(0, batch.groups, values.sum(2))
-            squares.index_add_(0, batch.groups, values.square().sum(2))
-        mean = total / frames
-        std = (squares / frames - mean.square()).clamp(min=1e-12).sqrt()
+            for sums, part in zip(
+                (frames, total, squares), self._sums(self._raw(batch)), strict=True
+            ):
+                sums.index_add_(0, batch.groups, part)
+        return self._norms(frames, total, squares)
+
+    def _sums(self, raw: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return each record's real frames (B, 1), and sums and squares of its bands (B, F).
+
+        Of the bands less the training data's mean, in float64.
+        """
+        mask = torch.ones_like(raw.values[:, :1]) if raw.mask is None else raw.mask.unsqueeze(1)
+        values = ((raw.values - self.mean) * mask).double()
+        return mask.double().sum(2), values.sum(2), values.square().sum(2)
+
+    def _norms(self, frames: Tensor, total: Tensor, squares: Tensor) -> Tensor:
+        """Return mean and deviation (N, 2, F) as if some of the training data's frames were there.
+
+        So a group of few frames far from them has a large deviation; about its own mean alone,
+        records without a group are told apart worse (spoken digits: P@1 .65 for .70).
+        """
+        usual, std = self.mean.squeeze(1), self.std.squeeze(1)
+        frames = frames + _PRIOR
+        shift = total / frames
+        variance = (squares + _PRIOR * std.square()) / frames - shift.square()
+        std = variance.clamp(min=0).sqrt()
         std = torch.maximum(std, _LEAST * std.mean(1, keepdim=True))
-        norms = torch.stack([mean, std], dim=1)
-        return torch.cat([norms, usual.unsqueeze(0)]).float()
+        return torch.stack([usual + shift, std], dim=1).float()
 
     def picture(self, values: Tensor) -> Tensor:
         """Return pictures (B, C, bands, T') in [0, 1], low bands below."""
@@ -209,8 +225,8 @@ class LogMel(Spectrogram):
         normalise: `band`: by the mean and deviation of each band in the training data; `all`: by
             one of each for all bands; `record`: less each record's own mean in each band, by the
             deviation that this leaves in the training data; `group`: by those of each band in the
-            record's group (speaker, microphone, room) among the records at hand, drawn a little
-            towards those of the training data, which serve where there is no group; `none`.
+            record's group (speaker, microphone, room) among the records at hand, a record without
+            one being a group of its own, drawn towards the training data's by 50 frames; `none`.
         floor: what is added to the power; 1e-6 lies 54 dB below white noise of deviation 0.1.
     """
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from seqcl.data.sources import reader_suffixes
-from seqcl.errors import MissingInputError, SeqclError, UsageError
+from seqcl.errors import DataError, MissingInputError, SeqclError, TooLongError, UsageError
 from seqcl.retrieval.matches import Place, as_json
 from seqcl.retrieval.searcher import Searcher
 from seqcl.retrieval.server.guard import Limits
@@ -54,6 +54,8 @@ class Service:
             with self._embedding:
                 found = searcher.search(query, k, at=at, length=length, labels=labels)[0]
                 identified = searcher.identify(query, at=at, length=length)[0]
+        except TooLongError:
+            raise DataError(f"{path.name}: is too long; {self._most_told} are taken") from None
         except SeqclError as error:
             raise type(error)(str(error).replace(f"{path.parent}/", "")) from None
         steps = min(int(query.recordings.lengths[0]), self._longest(query.recordings.rate(0)))
@@ -120,6 +122,13 @@ class Service:
         if rate is None or not is_sound(rate):
             return self.limits.query_steps
         return int(self.limits.query_s * rate)
+
+    @property
+    def _most_told(self) -> str:
+        rate, steps = self.searcher.entries.recordings[0].rate_hz, self._most_steps()
+        if rate is None or not is_sound(rate):
+            return f"at most {steps:,} steps"
+        return f"at most {steps / rate:g} seconds"
 
     def _longest(self, rate_hz: float | None) -> int:
         """Return the steps that are read for one answer."""
