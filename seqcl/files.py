@@ -12,7 +12,15 @@ from typing import IO
 
 from seqcl.errors import ArtefactError, LockedError
 
-__all__ = ["atomic_write", "check_sha256", "fsync_folder", "locked", "sha256", "sweep"]
+__all__ = [
+    "atomic_write",
+    "check_sha256",
+    "fsync_folder",
+    "locked",
+    "locked_file",
+    "sha256",
+    "sweep",
+]
 
 _TEMPORARY = ".tmp"
 
@@ -98,7 +106,20 @@ os.register_at_fork(after_in_child=_close_locks)
 @contextmanager
 def locked(folder: Path, what: str = "run") -> Iterator[None]:
     """Hold `folder`/lock for this process; raises LockedError where another one holds it."""
-    path = folder / "lock"
+    with _held(folder / "lock", str(folder), f"this {what}", "--out"):
+        yield
+
+
+@contextmanager
+def locked_file(path: Path, option: str) -> Iterator[None]:
+    """Hold the lock beside a file that `option` names; raises LockedError likewise."""
+    beside = path.with_name(f"{path.name}.lock")
+    with _held(beside, f"{option} {path}", "it", option):
+        yield
+
+
+@contextmanager
+def _held(path: Path, where: str, what: str, option: str) -> Iterator[None]:
     with path.open("a+") as file, _in_this_process(file):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,8 +127,7 @@ def locked(folder: Path, what: str = "run") -> Iterator[None]:
             file.seek(0)
             owner = file.read().strip() or "unknown"
             raise LockedError(
-                f"{folder}: process {owner} is writing this {what}; wait for it, or take another "
-                "--out"
+                f"{where}: process {owner} is writing {what}; wait for it, or take another {option}"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

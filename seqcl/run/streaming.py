@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from operator import index
 from pathlib import Path
@@ -27,7 +27,7 @@ from seqcl.detection.incidents import Change
 from seqcl.detection.live import Live, Result
 from seqcl.detection.rates import rows_per_day
 from seqcl.errors import ArtefactError, UsageError
-from seqcl.files import atomic_write
+from seqcl.files import atomic_write, locked_file
 from seqcl.modalities.sequence.timestamps import GAP_STEPS
 from seqcl.run.build import threads
 from seqcl.run.detecting import (
@@ -90,15 +90,8 @@ def stream_lines(
             f"{duration_text(1e9 / rate)}; give that, or train with data.every={data.every}"
         )
     writer = _Writer(run, live, out, grid)
-    if state is not None and state.exists():
-        writer.restore(_read_state(state))
-    if state is not None:
-        try:
-            writer.save(state)
-        except OSError as error:
-            raise UsageError(f"--state {state}: cannot be written ({error.strerror})") from None
-    saved = time.monotonic()
-    with threads(cpu_threads), _ended_by_signals() as wait:
+    with _kept(state, writer), threads(cpu_threads), _ended_by_signals() as wait:
+        saved = time.monotonic()
         try:
             for rows in read_batches(source, run, data, writer.note, wait):
                 writer.take(writer.certain(rows))
@@ -115,6 +108,21 @@ def stream_lines(
             elif writer.whole:
                 writer.save(state)
     return writer.summary()
+
+
+@contextmanager
+def _kept(state: Path | None, writer: _Writer) -> Iterator[None]:
+    """Go on from a state, and hold its lock; what cannot be written is told before any row."""
+    with ExitStack() as held:
+        if state is not None:
+            try:
+                held.enter_context(locked_file(state, "--state"))
+                if state.exists():
+                    writer.restore(_read_state(state))
+                writer.save(state)
+            except OSError as error:
+                raise UsageError(f"--state {state}: cannot be written ({error.strerror})") from None
+        yield
 
 
 @contextmanager

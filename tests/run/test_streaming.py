@@ -16,7 +16,8 @@ import pytest
 from seqcl.detection.detector import Detector
 from seqcl.detection.live import Live
 from seqcl.detection.series import Series
-from seqcl.errors import ArtefactError, DataError, UsageError
+from seqcl.errors import ArtefactError, DataError, LockedError, UsageError
+from seqcl.files import locked_file
 from seqcl.registry import Spec
 from seqcl.run import stream_rows, streaming
 from seqcl.run.detecting import RuleOptions
@@ -317,6 +318,15 @@ def test_rows_that_are_older_than_the_memory_are_passed_over_with_a_warning(
     assert "passed over until 2024-01-01T00:39:00" in note["text"]
     assert "start without --state" in note["text"]
     assert [one["row"] for one in found if "event" not in one] == list(range(40, 60))
+
+
+def test_a_state_is_of_one_stream_at_a_time(run: Any, tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    streamed(run, lines_of(10), state)
+    told = rf"--state {state}: process \d+ is writing it; .* another --state"
+    with locked_file(state, "--state"), pytest.raises(LockedError, match=told):
+        streamed(run, lines_of(10, 10), state)
+    assert len(streamed(run, lines_of(10, 10), state)) == 10
 
 
 def test_a_grid_of_another_width_than_that_of_training_is_refused(run: Any) -> None:
