@@ -29,11 +29,13 @@ def atomic_write(path: Path, data: bytes | str) -> None:
     """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
 
     Temporary file, fsync, rename, fsync of the folder. Where `path` is a link, its target is
-    written; a device or a pipe, which no file may replace, takes the data as they are.
+    written; a device, a pipe or the standard output, which no file may replace, takes the data at
+    its end.
     """
     raw = data.encode() if isinstance(data, str) else data
-    if path.exists() and not path.is_file():
-        path.write_bytes(raw)
+    if path.parent == Path("/dev") or (path.exists() and not path.is_file()):
+        with path.open("ab") as file:
+            file.write(raw)
         return
     path = Path(os.path.realpath(path))
     temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")

@@ -76,7 +76,7 @@ class Model(nn.Module):
         """Return the Collate that makes this model's batches, with a scaler on the host.
 
         Where the front end normalises by group, it holds the norms of the groups of `dataset`, as
-        they are found in up to 4,096 records that are spread over these.
+        they are found in 4,096 records, or 8 of each, that are spread over these.
         """
         plain = Collate(self.scaler, self.missing)
         if dataset is None or not self.frontend.by_group or not dataset.group_names:
@@ -146,5 +146,10 @@ def _of_groups(dataset: Dataset) -> Iterator[npt.NDArray[np.int64]]:
         count = min(stop - first, max(_FEWEST, _OF_GROUPS // groups))
         chosen.append(order[np.linspace(first, max(first, stop - 1), count).astype(np.int64)])
     rows = np.concatenate(chosen)
-    rows = rows[np.argsort(dataset.lengths[rows], kind="stable")]  # little padding
-    yield from np.array_split(rows, 1 + int(dataset.lengths[rows].sum()) // _STEPS)
+    lengths = dataset.lengths[rows]
+    order = np.argsort(lengths, kind="stable")  # little padding
+    first = 0
+    for stop in range(1, len(order) + 1):
+        if stop == len(order) or (stop + 1 - first) * lengths[order[stop]] > _STEPS:
+            yield rows[order[first:stop]]
+            first = stop

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -55,3 +57,13 @@ def test_a_pipe_takes_what_is_written_and_stays_one(tmp_path: Path) -> None:
     reader.join(10)
     assert got == ["rows"]
     assert pipe.is_fifo()
+
+
+def test_the_standard_output_is_written_at_its_end(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("kept\n")
+    text = "from pathlib import Path; from seqcl.files import atomic_write as write; "
+    text += "write(Path('/dev/stdout'), 'rows\\n')"
+    with log.open("a") as out:
+        subprocess.run([sys.executable, "-c", text], stdout=out, check=True)
+    assert log.read_text() == "kept\nrows\n"

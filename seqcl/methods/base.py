@@ -104,6 +104,11 @@ class Method(nn.Module, ABC):
         assert isinstance(encoder, Encoder)
         return encoder
 
+    @property
+    def projector(self) -> nn.Module | None:
+        """What turns the encoder's output into what the loss compares; None = nothing does."""
+        return getattr(self, "head", None)
+
     def encode(self, views: tuple[Batch, ...]) -> tuple[Encoded, ...]:
         """Encode each view; views of equal shape share one call."""
         return encode_views(self.encoder, views, local="local" in self.needs)

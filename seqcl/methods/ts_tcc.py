@@ -69,6 +69,10 @@ class TSTCC(Method):
         self.together = self.loss.together
         self.min_batch = max(self.head.min_batch, self.loss.min_batch)
 
+    @property
+    def projector(self) -> None:
+        """The head projects contexts, not the encoder's output."""
+
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
         """Return the weighted sum of the temporal and the contextual contrast."""
         first, second = encoded

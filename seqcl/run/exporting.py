@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,8 @@ Format = Literal["onnx", "torch"]
 
 _TOLERANCE = 1e-5
 """Largest difference to the Model, relative to the largest value where that is above 1."""
-_BATCH = 3
+_BATCH, _MANY, _STEPS = 3, 67, 1 << 21
+"""Records of the batch that is traced, and of the one it is compared on, with their steps."""
 _OUTPUTS = ("embeddings", "predictions")
 
 
@@ -102,6 +104,7 @@ def _made(run: Run, form: Format) -> _Made:
                 program = _program(module, sample, axes)
                 program.module()(fresh)
                 raw, call = (_onnx if form == "onnx" else _torch)(program)
+                call(fresh)
             except Exception as error:  # what a tracer cannot do has no class of its own
                 reason = reason or error
             else:
@@ -143,8 +146,9 @@ def _samples(run: Run, gaps: bool) -> tuple[Tensor, Tensor]:
     mean, std = (part.cpu().view(-1, *[1] * len(size)) for part in (scaler.mean, scaler.std))
     shapes = (size, size if len(size) > 1 else (size[0] + 13,))
     made = []
-    for extra, shape in enumerate(shapes):
-        drawn = draw(size=(_BATCH + extra, len(run.channels), *shape))
+    many = min(_MANY, max(_BATCH + 1, _STEPS // prod(shapes[1])))
+    for rows, shape in zip((_BATCH, many), shapes, strict=True):
+        drawn = draw(size=(rows, len(run.channels), *shape))
         values = torch.from_numpy(drawn).float() * std + mean
         if gaps:
             third = shape[0] // 3
@@ -217,7 +221,9 @@ def _quiet() -> Iterator[None]:
 def _onnx_session(raw: bytes) -> Callable[[Tensor], list[Tensor]]:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(raw, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what fails is raised; lengths are tried that may
+    session = onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
 
     def call(values: Tensor) -> list[Tensor]:
         return [torch.from_numpy(part) for part in session.run(None, {"values": values.numpy()})]

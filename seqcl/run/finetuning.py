@@ -18,7 +18,7 @@ from seqcl.evaluation.labels import LabelBudget
 from seqcl.files import atomic_write, locked, sha256, sweep
 from seqcl.finetuning.options import FinetuneOptions
 from seqcl.finetuning.targets import Targets
-from seqcl.run.build import pick_device, threads
+from seqcl.run.build import embedding_spec, pick_device, threads
 from seqcl.run.embedding import open_for
 from seqcl.run.facts import data_facts, train_facts, write_skipped
 from seqcl.run.folder import Run, save_initial, save_model, write_manifest
@@ -139,6 +139,7 @@ def tuned_preset(run: Run, overrides: Sequence[str]) -> tuple[Preset, FinetuneOp
     Raises PresetError with every fault, sections that cannot be changed here among them.
     """
     tree = {**run.preset.tree(), "method": "none", "training": dict(_TRAINING)}
+    tree["embedding"] = tree_of(embedding_spec(run.preset))  # with the head of the method that goes
     raw: dict[str, Any] = {}
     others, told = [], []
     for text in overrides:

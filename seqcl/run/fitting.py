@@ -18,7 +18,6 @@ from seqcl.data.loader import Loader
 from seqcl.data.source import Skipped
 from seqcl.embeddings.projected import ProjectedEmbedding
 from seqcl.errors import PresetError, UsageError
-from seqcl.heads.base import Head
 from seqcl.methods.base import Method
 from seqcl.model import Model
 from seqcl.rng import Rng
@@ -95,6 +94,8 @@ def assemble(
     _check_embedding_views(preset, views)
     codes_of(dataset, model.embedding.alike)
     method = None
+    if preset.method is None and isinstance(model.embedding, ProjectedEmbedding):
+        raise PresetError("embedding: projected takes the head of a method, and method is none")
     if preset.method is not None:
         if not model.encoder.trainable:
             raise PresetError(
@@ -157,9 +158,12 @@ def _take_head(model: Model, method: Method) -> None:
     """Give the head to an embedding that keeps it; raises PresetError where it is another."""
     if not isinstance(model.embedding, ProjectedEmbedding):
         return
-    head = getattr(method, "head", None)
-    if not isinstance(head, Head):
-        raise PresetError("embedding: projected takes the head of a method, and this one has none")
+    head = method.projector
+    if head is None:
+        raise PresetError(
+            f"embedding: projected takes the head of a method, and {type(method).__name__} has "
+            "none for the encoder's output; use embedding=identity"
+        )
     try:
         model.embedding.take(head)
     except ValueError as error:

@@ -10,6 +10,7 @@ import seqcl
 from seqcl.config.preset import Preset, load_preset
 from seqcl.data.dataset import dataset_from_arrays
 from seqcl.errors import PresetError
+from seqcl.run.finetuning import FinetuneSettings, finetune
 from seqcl.run.fitting import Parts, assemble, fit
 from seqcl.run.pretraining import Settings, pretrain
 from seqcl.training.embed import embed
@@ -68,10 +69,31 @@ def test_a_run_keeps_the_head_and_its_untrained_control_the_first_one(tmp_path: 
     assert run.embed(X).shape == (24, run.model.encoder.out_dim + 128)
 
 
+def test_a_run_with_a_projection_is_fine_tuned_and_opened_again(tmp_path: Path) -> None:
+    y = np.arange(24) % 2
+    np.savez(tmp_path / "x.npz", X=X + 3 * y[:, None, None], y=y)
+    settings = Settings(sources=(str(tmp_path / "x.npz"),))
+    pretrain(preset("series", "embedding=projected"), settings, tmp_path / "run")
+    tuning = FinetuneSettings(
+        sources=settings.sources, overrides=("training.steps=4", "finetune.validation=0")
+    )
+    finetune(seqcl.load(tmp_path / "run"), tuning, tmp_path / "tuned")
+    tuned = seqcl.load(tmp_path / "tuned")
+    assert tuned.predict(X).probabilities.shape == (24, 2)
+    kept, before = tuned.model.embedding, seqcl.load(tmp_path / "run").model.embedding
+    for name, weight in before.state_dict().items():
+        torch.testing.assert_close(kept.state_dict()[name], weight)
+
+
 def test_what_has_no_head_and_another_head_are_told() -> None:
     with pytest.raises(PresetError, match="method none has none"):
         parts_of("series", "method=none", "embedding=projected")
     with pytest.raises(PresetError, match="embedding=identity"):
         parts_of("ts2vec", "embedding=projected")
+    for changes in ((), ("method.width=1024",)):  # as wide as the encoder's output
+        with pytest.raises(PresetError, match="TSTCC has none for the encoder's output"):
+            parts_of("ts-tcc", "embedding=projected", *changes)
+    with pytest.raises(PresetError, match="takes the head of a method, and method is none"):
+        parts_of("series-instant", "embedding=projected", "embedding.head=mlp")
     with pytest.raises(PresetError, match=r"other layers .* leave embedding.head out"):
         parts_of("series", "embedding=projected", "embedding.head=linear")

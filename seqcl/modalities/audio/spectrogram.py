@@ -61,14 +61,15 @@ def power_mel(values: Tensor, window: Tensor, filters: Tensor, hop: int) -> Tens
     steps, size = values.shape[-1], len(window)
     frames = -(-steps // hop)
     after = (frames - 1) * hop + size - size // 2 - steps
-    rows = max(1, _AT_ONCE // steps)
+    # A traced split would hold for batches of the traced size alone.
+    whole = torch.compiler.is_exporting()
     parts = []
-    for part in torch.split(values, rows):
+    for part in [values] if whole else torch.split(values, max(1, _AT_ONCE // steps)):
         padded = F.pad(part, (size // 2, max(0, after)))
         spectrum = torch.stft(padded, size, hop, window=window, center=False, return_complex=True)
         power = spectrum.real.square() + spectrum.imag.square()
         parts.append(filters @ power[..., :frames])
-    return torch.cat(parts)
+    return parts[0] if whole else torch.cat(parts)
 
 
 def cosine_basis(bands: int, count: int) -> Tensor:

@@ -67,6 +67,7 @@ def serve(
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
+            listening.listen()
         except OSError as error:
             raise UsageError(
                 f"--host {host} --port {port}: {error.strerror or error}; take another"

@@ -1,17 +1,26 @@
 """`normalise: group`: each speaker's, microphone's or room's records by its own statistics."""
 
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
+import pytest
 import torch
 
-from seqcl.batch import Batch
+from seqcl import load
+from seqcl import model as model_module
+from seqcl.batch import Batch, Record
 from seqcl.config.preset import load_preset
 from seqcl.data.collate import collate_rows
 from seqcl.data.dataset import Dataset, dataset_from_arrays
+from seqcl.data.store_writer import write_records
 from seqcl.modalities.audio.frontend import LogMel
 from seqcl.model import Model
 from seqcl.rng import Rng
 from seqcl.run.build import build_model, prepare, sample_of
+from seqcl.run.exporting import export
 from seqcl.run.fitting import assemble
+from seqcl.run.pretraining import Settings, pretrain
 from seqcl.training.embed import embed
 from seqcl.views.base import Frontend
 
@@ -129,3 +138,48 @@ def test_data_without_groups_are_told_of() -> None:
     data = grouped(None)
     model_of(data)
     assert any("data.group" in note for note in data.notes)
+
+
+def test_a_part_in_which_no_record_has_a_group_is_taken_record_by_record() -> None:
+    mixed = grouped(["a", "b"] * 5 + ["", ""])
+    model = model_of(mixed)
+    alone = mixed.subset(np.array([10, 11]))
+    found = embed(model, alone).values
+    np.testing.assert_allclose(found, embed(model, mixed).values[10:], atol=1e-6)
+
+
+def test_one_long_record_does_not_pad_the_others() -> None:
+    waves = [np.zeros((1, 2_000), np.float32)] * 600 + [np.zeros((1, 900_000), np.float32)]
+    data = dataset_from_arrays(waves, groups=["a", "b", "c"] * 200 + ["a"])
+    parts = list(model_module._of_groups(data))
+    assert sorted(np.concatenate(parts).tolist()) == list(range(601))
+    padded = [len(rows) * int(data.lengths[rows].max()) for rows in parts]
+    assert max(padded) <= model_module._STEPS
+    assert len(parts) == 3
+
+
+@pytest.mark.parametrize("form", ["torch", "onnx"])
+def test_a_sound_program_takes_batches_of_any_size(
+    form: Literal["torch", "onnx"], tmp_path: Path
+) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    waves = [np.random.default_rng(n).normal(0, 0.1, (1, 4_000)) for n in range(8)]
+    write_records(
+        tmp_path / "x.h5",
+        [
+            Record(wave.astype(np.float32), f"r{n}", rate_hz=16_000.0)
+            for n, wave in enumerate(waves)
+        ],
+    )
+    changes = ("frontend.normalise=group", "training.steps=1", "training.batch_size=4",
+               "encoder.conv2d.widths=[4]", "training.diagnose_every=0")  # fmt: skip
+    settings = Settings(sources=(str(tmp_path / "x.h5"),), overrides=changes, device="cpu")
+    pretrain("audio-clip", settings, tmp_path / "run")
+    run = load(tmp_path / "run")
+    export(run, form, tmp_path / "model")
+    values = np.stack(waves * 4).astype(np.float32)
+    if form == "onnx":
+        (found,) = runtime.InferenceSession(tmp_path / "model").run(None, {"values": values})
+    else:
+        (found,) = torch.export.load(tmp_path / "model").module()(torch.from_numpy(values))
+    np.testing.assert_allclose(found, run.embed(values, device="cpu"), atol=1e-5)
