@@ -20,11 +20,11 @@ EXPECTED = {
     "triton is not installed": 0 if find_spec("triton") else 30,
     "may read everything (root)": 1 if os.geteuid() == 0 else 0,
     "torchvision": 0 if find_spec("torchvision") else 6,
-    "onnxruntime": 0 if find_spec("onnxruntime") else 1,
+    "onnxruntime": 0 if find_spec("onnxruntime") else 7,
     "qdrant_client": 0 if find_spec("qdrant_client") else 5,
     "needs Chromium and playwright": 0
     if any(map(which, _BROWSERS)) and find_spec("playwright")
-    else 1,
+    else 2,
     "SEQCL_DATA": 0 if os.environ.get("SEQCL_DATA") else 17,
 }
 """Reason of a skip, and how many tests have it in a run of the whole suite on this machine."""

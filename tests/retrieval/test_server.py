@@ -30,6 +30,7 @@ from seqcl.retrieval.searcher import Searcher
 from seqcl.retrieval.server import Limits, make_app, serve
 from seqcl.retrieval.server.guard import check_host, is_loopback
 from seqcl.retrieval.server.media import picture, wav
+from seqcl.retrieval.server.service import Service
 
 Update = Callable[..., Any]
 TOKEN = "a token that is long enough"
@@ -418,9 +419,44 @@ def address(tones: Searcher) -> Iterator[str]:
     thread.join()
 
 
-@pytest.mark.skipif(
+browser_test = pytest.mark.skipif(
     CHROMIUM is None or find_spec("playwright") is None, reason="needs Chromium and playwright"
 )
+
+
+@browser_test
+def test_an_answer_that_a_later_question_has_overtaken_is_not_shown(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from playwright.sync_api import sync_playwright
+
+    for name, pitch, steps in (("slow", 1_000, 4_000), ("quick", 200, 3_000)):
+        wave_form = np.sin(2 * np.pi * pitch * np.arange(steps) / 8_000)
+        (tmp_path / f"{name}.csv").write_text("\n".join(["c0", *(f"{x:.4f}" for x in wave_form)]))
+    most, answer, late = (tmp_path / "quick.csv").stat().st_size, Service.answer, threading.Event()
+
+    def answered(self: Service, path: Path, *asked: Any) -> dict[str, Any]:
+        if path.stat().st_size > most:
+            late.wait(20)
+        return answer(self, path, *asked)
+
+    monkeypatch.setattr(Service, "answer", answered)
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(address)
+        page.set_input_files("#file", tmp_path / "slow.csv")
+        page.set_input_files("#file", tmp_path / "quick.csv")
+        page.wait_for_selector("#matches li")
+        with page.expect_response("**/api/search?name=slow*"):
+            late.set()
+        page.wait_for_timeout(200)
+        assert "tone200" in page.locator("#matches li").first.inner_text()
+        assert page.locator("#query figcaption").inner_text() == "quick.csv"
+        browser.close()
+
+
+@browser_test
 def test_the_page_finds_draws_and_plays(address: str, tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
