@@ -10,6 +10,7 @@ esc10_all   the same queries, by one model that was pretrained on all clips, wit
             (transductive).
 fsdd        spoken digits of two speakers against those of four others, on which alone the model is
             pretrained; also with the mean of each speaker taken away (`--centre group`).
+fsdd_speakers  each of those four against the three others; what `speech` was chosen by.
 
 Cosine similarity; P@1, average precision over the whole ranking and over its first 10, and logistic
 regression (C = 1) on standardised embeddings. Each part of a set and seed runs in a process of its
@@ -71,6 +72,7 @@ class Set:
 
 
 _ESC = ("data.label=category", "data.group=freesound_id", "data.split=fold")
+_TRAINING_SPEAKERS = ("george", "jackson", "lucas", "nicolas")
 SETS = {
     "esc10": Set("esc10", "audio-instant", _ESC, FOLDS, FOLDS),
     "esc10_all": Set("esc10", "audio-instant", _ESC, FOLDS, FOLDS, transductive=True),
@@ -80,6 +82,14 @@ SETS = {
         ("data.label=digit", "data.group=speaker"),
         ("test",),
         ("train",),
+        centred=True,
+    ),
+    "fsdd_speakers": Set(
+        "fsdd",
+        "speech",
+        ("data.label=digit", "data.group=speaker", "data.split=speaker"),
+        _TRAINING_SPEAKERS,
+        _TRAINING_SPEAKERS,
         centred=True,
     ),
 }
