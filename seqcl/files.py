@@ -23,6 +23,8 @@ __all__ = [
 ]
 
 _TEMPORARY = ".tmp"
+_STREAMS = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
+"""Where open files of a process have names."""
 
 
 def atomic_write(path: Path, data: bytes | str) -> None:
@@ -33,7 +35,7 @@ def atomic_write(path: Path, data: bytes | str) -> None:
     its end.
     """
     raw = data.encode() if isinstance(data, str) else data
-    if path.parent == Path("/dev") or (path.exists() and not path.is_file()):
+    if path.parent in _STREAMS or (path.exists() and not path.is_file()):
         with path.open("ab") as file:
             file.write(raw)
         return

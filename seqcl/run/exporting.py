@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -116,7 +117,7 @@ def _made(run: Run, form: Format) -> _Made:
 def _least(call: Callable[[Tensor], Any], sample: Tensor) -> int:
     """Return the fewest steps that a traced graph takes: tracing may have fixed a least length."""
     most = sample.shape[-1]
-    return next((n for n in range(1, most) if _takes(call, sample[..., :n])), most)
+    return 1 + bisect_left(range(1, most), True, key=lambda n: _takes(call, sample[..., :n]))
 
 
 def _takes(call: Callable[[Tensor], Any], values: Tensor) -> bool:

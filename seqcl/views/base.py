@@ -118,13 +118,12 @@ class Frontend(nn.Module, ABC):
 
     pictured: ClassVar[bool] = False
     """Whether `picture` makes images of series (spectrograms)."""
+    by_group: bool = False
+    """Whether it normalises by what `Batch.norms` says of a record's group."""
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.out_channels = in_channels
-
-    by_group: bool = False
-    """Whether it normalises by what `Batch.norms` says of a record's group."""
 
     def prepare(self, sample: Batch, rng: Rng) -> None:
         """Take statistics from unaugmented training records, before the optimizer exists."""

@@ -118,23 +118,24 @@ class Service:
 
     def _most_steps(self) -> int:
         """Return the steps of the longest query that is taken."""
-        rate = self.searcher.entries.recordings[0].rate_hz
-        if rate is None or not is_sound(rate):
-            return self.limits.query_steps
-        return int(self.limits.query_s * rate)
+        rate = _sound_rate(self.searcher.entries.recordings[0].rate_hz)
+        return int(self.limits.query_s * rate) if rate else self.limits.query_steps
 
     @property
     def _most_told(self) -> str:
-        rate, steps = self.searcher.entries.recordings[0].rate_hz, self._most_steps()
-        if rate is None or not is_sound(rate):
-            return f"at most {steps:,} steps"
-        return f"at most {steps / rate:g} seconds"
+        if is_sound(self.searcher.entries.recordings[0].rate_hz):
+            return f"at most {self.limits.query_s:g} seconds"
+        return f"at most {self.limits.query_steps:,} steps"
 
     def _longest(self, rate_hz: float | None) -> int:
         """Return the steps that are read for one answer."""
-        if rate_hz is None or not is_sound(rate_hz):
-            return 1 << 16
-        return int(self.limits.play_s * rate_hz)
+        rate = _sound_rate(rate_hz)
+        return int(self.limits.play_s * rate) if rate else 1 << 16
+
+
+def _sound_rate(rate_hz: float | None) -> float | None:
+    """Return a rate at which values can be heard: limits in seconds are for these."""
+    return rate_hz if is_sound(rate_hz) else None
 
 
 def _public(facts: dict[str, Any]) -> dict[str, Any]:
