@@ -74,7 +74,8 @@ def decode(sound: Sound, start: int, stop: int) -> Floats:
     """
     path = sound.path
     if sound.pcm is not None:
-        return _finite(read_pcm(sound.pcm, start, stop), path)
+        samples = read_pcm(sound.pcm, start, stop)
+        return samples if sound.pcm.finite else _finite(samples, path)
     with _opened(path) as file:
         begin = max(0, start - _MP3_RUN_UP) if file.subtype.startswith("MPEG") else start
         if begin:

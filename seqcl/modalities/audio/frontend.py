@@ -19,7 +19,12 @@ from torch import Tensor
 from seqcl.batch import Batch
 from seqcl.encoders.base import stride_mask
 from seqcl.errors import DataError
-from seqcl.modalities.audio.spectrogram import cosine_basis, mel_filters, power_mel
+from seqcl.modalities.audio.spectrogram import (
+    cosine_basis,
+    filter_spans,
+    mel_filters,
+    power_mel,
+)
 from seqcl.rng import Rng
 from seqcl.views.base import Frontend, real_steps, zero_masked
 
@@ -82,6 +87,7 @@ class Spectrogram(Frontend):
         filters = mel_filters(rate_hz, window, bands, low_hz, high)
         self.register_buffer("taper", taper, persistent=False)
         self.register_buffer("filters", filters, persistent=False)
+        self.spans = filter_spans(filters)
         self.register_buffer("mean", torch.zeros(self.out_channels, 1))
         self.register_buffer("std", torch.ones(self.out_channels, 1))
 
@@ -189,7 +195,7 @@ class Spectrogram(Frontend):
         rows, channels, steps = batch.values.shape
         mask = real_steps(batch)
         waves = zero_masked(batch.values, mask).float().reshape(rows * channels, steps)
-        power = power_mel(waves, self.taper, self.filters, self.hop)
+        power = power_mel(waves, self.taper, self.filters, self.spans, self.hop)
         values = self.compress(power).reshape(rows, self.out_channels, -1)
         return self._in_frames(batch, values, stride_mask(mask, self.hop))
 

@@ -48,6 +48,11 @@ class Pcm:
     """Byte at which the first sample begins."""
     frames: int
 
+    @property
+    def finite(self) -> bool:
+        """Whether its samples are whole numbers, none of which is infinite."""
+        return self.form == _PCM
+
 
 def open_pcm(path: Path) -> Pcm | None:
     """Read the header of a plain WAVE file; None where the file is something else.
@@ -79,12 +84,18 @@ def open_pcm(path: Path) -> Pcm | None:
 def read_pcm(sound: Pcm, start: int, stop: int) -> Floats:
     """Return frames `start` to `stop` (channels, n); whole numbers are scaled to [-1, 1)."""
     width = sound.channels * sound.bits // 8
-    wanted = (stop - start) * width
-    with open(sound.path, "rb", buffering=0) as file:
-        file.seek(sound.offset + start * width)
-        data = bytearray(wanted)
-        if file.readinto(data) != wanted:
-            raise DataError(f"{sound.path}: ends before sample {stop}; save it again")
+    place, wanted = sound.offset + start * width, (stop - start) * width
+    file = os.open(sound.path, os.O_RDONLY)
+    try:
+        data = os.pread(file, wanted, place)
+        while len(data) < wanted and (
+            more := os.pread(file, wanted - len(data), place + len(data))
+        ):
+            data += more  # Linux reads 2 GiB at once
+    finally:
+        os.close(file)
+    if len(data) < wanted:
+        raise DataError(f"{sound.path}: ends before sample {stop}; save it again")
     raw = np.frombuffer(data, _TYPES[sound.form, sound.bits])
     if sound.form == _PCM and sound.bits == 24:
         raw = _from_24_bits(raw)

@@ -11,7 +11,7 @@ from scipy.fft import dct
 from seqcl.batch import Batch
 from seqcl.errors import DataError
 from seqcl.modalities.audio.frontend import LogMel, Mfcc, Pcen
-from seqcl.modalities.audio.spectrogram import mel_filters
+from seqcl.modalities.audio.spectrogram import filter_spans, mel_filters
 from seqcl.rng import Rng
 
 RATE = 16_000
@@ -36,6 +36,17 @@ def test_filters_are_those_of_librosa(rate, size, bands, low, high):
     expected = librosa.filters.mel(sr=rate, n_fft=size, n_mels=bands, fmin=low, fmax=high)
     made = mel_filters(rate, size, bands, low, high).numpy()
     np.testing.assert_allclose(made, expected, atol=1e-6 * expected.max())
+
+
+@pytest.mark.parametrize("bands", [1, 16, 40, 300])  # 300 of a transform of 256: many weigh no bin
+def test_spans_hold_every_weight_of_a_filter(bands):
+    filters = mel_filters(8_000, 256, bands, 0, 4_000)
+    kept = torch.zeros_like(filters)
+    for some, bins in filter_spans(filters):
+        kept[some, bins] = filters[some, bins]
+    assert torch.equal(kept, filters)
+    covered = [place for some, _ in filter_spans(filters) for place in range(bands)[some]]
+    assert covered == list(range(bands))
 
 
 @pytest.mark.parametrize("options", [{}, {"hop": 320}, {"bands": 40, "low_hz": 60.0}])
