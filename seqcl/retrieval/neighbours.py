@@ -127,19 +127,32 @@ class Neighbours:
     def search(self, queries: Floats, k: int, allowed: Bools | None = None) -> tuple[Floats, Ints]:
         """Return scores and ids (q, k), best first; id -1 where there are no more.
 
-        `allowed` (n,) bool says which ids may be found; those beyond it may not.
+        `allowed` (n,) bool says which ids may be found; those beyond it may not. Where it allows
+        few, all lists are looked in; where a query finds too few, more of them.
         """
-        faiss = need_faiss()
-        options: dict[str, Any] = {}
+        chosen: dict[str, Any] = {}
+        lists, nprobe, count = self.facts.lists, self.facts.nprobe, len(self)
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")
-            options["sel"] = faiss.IDSelectorBitmap(bits)
+            chosen["sel"], count = need_faiss().IDSelectorBitmap(bits), int(allowed.sum())
+            spread = -(-nprobe * len(self) // max(1, count))  # the nearest lie so much farther off
+            nprobe = lists if count <= FLAT_LIMIT else min(lists, spread)
+        scores, ids = self._look(queries, k, nprobe, chosen)
+        while nprobe < lists and (short := ids[:, min(k, count) - 1] < 0).any():
+            nprobe = min(lists, 4 * nprobe)
+            scores[short], ids[short] = self._look(queries[short], k, nprobe, chosen)
+        return scores, ids
+
+    def _look(
+        self, queries: Floats, k: int, nprobe: int, chosen: dict[str, Any]
+    ) -> tuple[Floats, Ints]:
+        """Search so many lists, or everything where there are none."""
+        faiss = need_faiss()
+        params = faiss.SearchParameters(**chosen) if chosen else None
         if self.facts.lists:
-            params = faiss.SearchParametersIVF(nprobe=self.facts.nprobe, **options)
-        else:
-            params = faiss.SearchParameters(**options) if options else None
-        found = self.index.search(np.ascontiguousarray(queries), k, params=params)
-        return found[0], found[1].astype(np.int64)
+            params = faiss.SearchParametersIVF(nprobe=nprobe, **chosen)
+        scores, ids = self.index.search(np.ascontiguousarray(queries), k, params=params)
+        return scores, ids.astype(np.int64)
 
     def tune(self, queries: Floats, truth: Ints, target: float) -> None:
         """Choose the fewest lists to look in that find `target` of the true neighbours.

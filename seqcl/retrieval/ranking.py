@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from seqcl.retrieval.shards import Shards
 __all__ = ["Finder", "Hit", "Ranker", "cosines"]
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
@@ -63,46 +65,66 @@ class Ranker:
         for first in range(0, len(queries), _AT_ONCE):
             hits = self._rank(queries[first : first + _AT_ONCE], k, allowed, distinct)
             found += [replace(hit, window=hit.window + first) for hit in hits]
-        best: dict[int, Hit] = {}
-        for hit in sorted(found, key=lambda hit: (-hit.score, hit.entry, hit.window)):
-            best.setdefault(hit.recording if distinct else hit.entry, hit)
-        return list(best.values())[:k]
+        return list(_best(found, distinct).values())[:k]
 
     def _rank(self, queries: Floats, k: int, allowed: Bools | None, distinct: bool) -> list[Hit]:
-        """Return what `rank` does for windows that are taken at once."""
+        """Return what `rank` does for windows that are taken at once.
+
+        A window whose candidates are all at least as near as the k-th hit may have others as near:
+        more of its candidates are looked at.
+        """
         total = len(self.neighbours)
         known = len(self.entries.recordings) if distinct else total
-        k, want = min(k, known), candidates_of(k)
-        hits: list[Hit] = []
-        seen = -1
+        k, want = min(k, known), min(candidates_of(k), total)
+        best: dict[int, Hit] = {}
+        windows = np.arange(len(queries))
         while True:
-            near = self.neighbours.search(queries, min(want, total), allowed)[1]
-            hits = self._scored(queries, near, distinct)
-            found = int((near >= 0).sum())
-            if len(hits) >= k or want >= total or found == seen:
-                return hits[:k]
-            want, seen = 4 * want, found
+            near = self.neighbours.search(queries[windows], want, allowed)[1]
+            hits, lowest = self._scored(queries, windows, near, distinct)
+            best = _best([*best.values(), *hits], distinct)
+            ranked = list(best.values())[:k]
+            more = near[:, -1] >= 0
+            if len(ranked) == k:
+                more &= lowest >= ranked[-1].score
+            windows = windows[more]
+            if want == total or not len(windows):
+                return ranked
+            want = min(4 * want, total)
 
-    def _scored(self, queries: Floats, near: Ints, distinct: bool) -> list[Hit]:
-        """Score the candidates (m, c) of each window and keep the best of each entry."""
-        window, place = np.nonzero(near >= 0)
-        ids = near[window, place]
+    def _scored(
+        self, queries: Floats, windows: Ints, near: Ints, distinct: bool
+    ) -> tuple[list[Hit], Doubles]:
+        """Score the candidates (m, c) of some windows.
+
+        Returns the best window of each entry, or of each recording, and the lowest score of each
+        window, (m,).
+        """
+        row, place = np.nonzero(near >= 0)
+        ids, window = near[row, place], windows[row]
+        lowest: Doubles = np.full(len(near), np.inf)
         if not len(ids):
-            return []
+            return [], lowest
         unique, where = np.unique(ids, return_inverse=True)
         scores = cosines(self.shards.read(unique)[where], queries[window])
+        np.minimum.at(lowest, row, scores)
         order = np.lexsort((window, ids, -scores))
         recording = self.entries.recording_of(ids)
-        _, best = np.unique((recording if distinct else ids)[order], return_index=True)
+        _, first = np.unique((recording if distinct else ids)[order], return_index=True)
         return [
-            Hit(int(ids[row]), int(recording[row]), float(scores[row]), int(window[row]))
-            for row in order[np.sort(best)].tolist()
-        ]
+            Hit(int(ids[at]), int(recording[at]), float(scores[at]), int(window[at]))
+            for at in order[np.sort(first)].tolist()
+        ], lowest
 
 
-def cosines(a: Floats, b: Floats) -> npt.NDArray[np.float64]:
+def _best(hits: Iterable[Hit], distinct: bool) -> dict[int, Hit]:
+    """Return the best hit of each recording, or of each entry, best first."""
+    best: dict[int, Hit] = {}
+    for hit in sorted(hits, key=lambda hit: (-hit.score, hit.entry, hit.window)):
+        best.setdefault(hit.recording if distinct else hit.entry, hit)
+    return best
+
+
+def cosines(a: Floats, b: Floats) -> Doubles:
     """Return the inner products of rows (n, E) of unit vectors, the same bits in any company."""
-    products: npt.NDArray[np.float64] = np.einsum(
-        "ij,ij->i", a.astype(np.float64), b.astype(np.float64)
-    )
+    products: Doubles = np.einsum("ij,ij->i", a.astype(np.float64), b.astype(np.float64))
     return products

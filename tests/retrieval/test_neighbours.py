@@ -57,6 +57,18 @@ def test_what_is_added_later_is_found(made: Neighbours) -> None:
     assert not made.outgrown(1050)
 
 
+def test_few_allowed_entries_are_all_looked_at(made: Neighbours) -> None:
+    allowed = np.zeros(2000, dtype=bool)
+    allowed[::80] = True  # 25 of 1,000, in any list
+    found = made.search(clustered(20, seed=2), 25, allowed)[1]
+    assert np.array_equal(np.sort(found, axis=1), np.tile(np.arange(0, 2000, 80), (20, 1)))
+
+
+def test_as_many_are_found_as_are_asked_for(made: Neighbours) -> None:
+    found = made.search(clustered(5, seed=2), 1000)[1]
+    assert np.array_equal(np.sort(found, axis=1), np.tile(np.arange(0, 2000, 2), (5, 1)))
+
+
 def test_only_allowed_entries_are_found(made: Neighbours) -> None:
     allowed = np.zeros(700, dtype=bool)
     allowed[100:140] = True

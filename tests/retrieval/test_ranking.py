@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,26 @@ def test_quantised_candidates_are_scored_by_the_stored_vectors(
     vector = ranker.shards.read(np.array([9]))
     best = ranker.rank(vector, 3)[0]
     assert (best.entry, best.score) == (9, pytest.approx(1.0, abs=1e-6))
+
+
+def test_a_window_crowded_by_one_recording_does_not_lose_the_others() -> None:
+    draw = np.random.default_rng(0)
+
+    def unit(values: np.ndarray) -> np.ndarray:
+        return unit_vectors(values.astype(np.float32), [""] * len(values))
+
+    asked = unit(draw.normal(size=(2, 32)))
+    crowd = asked[0] + 0.02 * draw.normal(size=(100, 32))
+    close = asked[0] + 0.05 * draw.normal(size=(2, 32))
+    weak = 0.4 * asked[1] + unit(draw.normal(size=(80, 32)))
+    vectors = unit(np.concatenate((crowd, close, weak)))
+    owner = np.repeat(np.arange(43), [100, 1, 1, *[2] * 40])
+    entries: Any = SimpleNamespace(recordings=[None] * 43, recording_of=lambda ids: owner[ids])
+    shards: Any = SimpleNamespace(read=lambda ids: vectors[ids])
+    near = neighbours.Neighbours.train(vectors, len(vectors), "none")
+    near.add(np.arange(len(vectors)), vectors)
+    found = Ranker(entries, shards, near).rank(asked, 3)
+    assert [hit.recording for hit in found] == [0, 1, 2]
 
 
 def test_nothing_allowed_gives_nothing(ranker: Ranker) -> None:
