@@ -220,6 +220,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "resnet1d": "seqcl.encoders.resnet1d:ResNet1d",
         "transformer": "seqcl.encoders.transformer:Transformer",
         "time_frequency": "seqcl.encoders.time_frequency:TimeFrequency",
+        "beside": "seqcl.encoders.beside:Beside",
         "conv2d": "seqcl.encoders.conv2d:Conv2d",
         "frames": "seqcl.encoders.frames:Frames",
         "resnet2d": "seqcl.encoders.resnet2d:ResNet2d",

@@ -50,6 +50,11 @@ class Encoder(nn.Module, ABC):
         self.out_dim = pooling.out_dim
         self.stride = stride
 
+    @property
+    def learner(self) -> Encoder:
+        """What a method trains: the encoder itself, or the part of it that learns."""
+        return self
+
     def prepare(self, sample: Batch, rng: Rng) -> None:
         """Take what must come from data (kernel biases), before the optimizer exists."""
 

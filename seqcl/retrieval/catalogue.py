@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcl.errors import ArtefactError
-from seqcl.retrieval.census import FileRows, utf8
+from seqcl.retrieval.census import FileRows, part_name, utf8
 from seqcl.retrieval.shards import Shard
 
 __all__ = ["Catalogue", "FileStamp", "IndexedFile", "Part"]
@@ -62,6 +63,11 @@ class IndexedFile:
     facts: str
     windows: int
     done: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its entries are in the index."""
+        return self.done == self.windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +173,19 @@ class Catalogue:
         )
         parts: list[Ints] = [np.arange(first, first + count) for first, count in rows]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def parts_of(self, file: IndexedFile) -> Counter[tuple[str, int]]:
+        """Return what `FileRows.parts` was."""
+        rows = self.rows("SELECT name, steps FROM recordings WHERE file = ?", (file.id,))
+        return Counter((part_name(file.path, name), steps) for name, steps in rows)
+
+    def says_of(self, file: IndexedFile) -> bool:
+        """Return what `FileRows.says` was."""
+        query = (
+            "SELECT 1 FROM recordings LEFT JOIN stretches ON recordings.id = recording "
+            "WHERE file = ? AND (grp IS NOT NULL OR label IS NOT NULL) LIMIT 1"
+        )
+        return bool(self.rows(query, (file.id,)))
 
     def replace_vectors(self, shards: Sequence[Shard], starts: Sequence[tuple[int, int]]) -> None:
         """Commit new files of vectors and new first ids: (old first, new first), both rising."""

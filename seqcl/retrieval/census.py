@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +17,19 @@ from seqcl.batch import Label
 from seqcl.data.dataset import Dataset
 from seqcl.errors import UsageError
 
-__all__ = ["FileRows", "RecordingFacts", "Stretch", "census", "inner_name", "utf8"]
+__all__ = [
+    "FileRows",
+    "RecordingFacts",
+    "Stretch",
+    "are_repeated",
+    "census",
+    "inner_name",
+    "part_name",
+    "utf8",
+]
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,17 @@ class FileRows:
         digest.update(self.recording.tobytes() + self.start.tobytes())
         return digest.hexdigest()
 
+    @property
+    def parts(self) -> Counter[tuple[str, int]]:
+        """The recordings, by what tells them from one another inside the file, and steps."""
+        return Counter((part_name(self.path, one.name), one.steps) for one in self.recordings)
+
+    @property
+    def says(self) -> bool:
+        """Whether a label or a group of any recording is known."""
+        groups = (one.group for one in self.recordings)
+        return any(fact is not None for fact in (*self.labels, *groups))
+
     def stretches(self, ids: Ints, begin: int, hop: int | None) -> Iterator[Stretch]:
         """Yield the stretches of the rows from `begin` on that have these ids; hop None = whole.
 
@@ -85,8 +108,21 @@ class FileRows:
             yield Stretch(int(ids[at]), end - at, int(recording[at]), int(start[at]), labels[at])
 
 
+def are_repeated(dataset: Dataset) -> Bools:
+    """Return which recordings (R,) are there already: their file was given twice, or by a link."""
+    known = dataset.recordings
+    paths = [file.path.resolve() for file in known.files]
+    seen: set[tuple[Path, str]] = set()
+    found = np.zeros(len(known), dtype=bool)
+    for row, file in enumerate(known.file.tolist()):
+        own = paths[file], known.keys[row]
+        found[row] = own in seen
+        seen.add(own)
+    return found
+
+
 def census(dataset: Dataset) -> list[FileRows]:
-    """Return the rows of each file, in the order of the dataset.
+    """Return the rows of each file, in the order of the dataset, each recording once.
 
     Raises UsageError for images and arrays that come from no file.
     """
@@ -99,6 +135,7 @@ def census(dataset: Dataset) -> list[FileRows]:
     owner = of_file[known.file[spans.recording]]  # (N,) file of each row
     labels = list(dataset.labels)
     order = np.argsort(owner, kind="stable")
+    order = order[~are_repeated(dataset)[spans.recording[order]]]
     cuts = np.flatnonzero(np.diff(owner[order])) + 1
     names = list(numbers)
     found = []
@@ -127,6 +164,12 @@ def inner_name(path: str, name: str) -> str:
     """Return what a recording of a file is called, without the folders that a dataset put first."""
     file = utf8(os.path.basename(path))
     return file + utf8(name).rpartition(file)[2]
+
+
+def part_name(path: str, name: str) -> str:
+    """Return what tells a recording from the others of its file, wherever and whatever that is."""
+    _, file, part = utf8(name).rpartition(utf8(os.path.basename(path)))
+    return part if file else ""
 
 
 def utf8(text: str) -> str:

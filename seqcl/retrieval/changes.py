@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seqcl.errors import UsageError
 from seqcl.files import sha256
 from seqcl.retrieval.catalogue import Catalogue, FileStamp, IndexedFile
 from seqcl.retrieval.census import FileRows
@@ -31,21 +32,26 @@ class Changes:
     restamped: tuple[tuple[IndexedFile, FileStamp], ...] = ()
     redescribed: tuple[tuple[IndexedFile, FileRows], ...] = ()
     """The same content under another name, label or group."""
-    removed: tuple[IndexedFile, ...] = ()
-    """Files of the index that are not in the dataset."""
+    kept: tuple[IndexedFile, ...] = ()
+    """Files of the index that are not in the dataset and stay."""
+    dropped: tuple[IndexedFile, ...] = ()
+    """Those that go: all of them where asked for, else those that were never embedded whole."""
 
 
 def find_changes(
-    known: Mapping[str, IndexedFile], found: Sequence[FileRows], *, rehash: bool = False
+    catalogue: Catalogue, found: Sequence[FileRows], *, rehash: bool = False, prune: bool = False
 ) -> Changes:
     """Compare by content; without `rehash` a file of the same size and time is the same.
 
-    A file whose content is that of one that has gone has moved, and is not embedded again.
+    A file whose content is that of one that has gone has moved, and is not embedded again. With
+    `prune` the index shall hold what was found and nothing else.
+
+    Raises UsageError where some of a file's recordings were found and the index holds others.
     """
-    paths = {file.path for file in found}
+    known, paths = catalogue.files(), {file.path for file in found}
     gone: dict[str, list[IndexedFile]] = {}  # by content, of which there may be copies
     for path, one in known.items():
-        if path not in paths and one.done == one.windows and not os.path.exists(path):
+        if path not in paths and one.is_whole and not os.path.exists(path):
             gone.setdefault(one.stamp.sha256, []).append(one)
     pending, moved, restamped, redescribed = [], [], [], []
     counts = dict.fromkeys(("added", "changed", "resumed", "unchanged"), 0)
@@ -55,45 +61,64 @@ def find_changes(
         if old is None and gone.get(stamp.sha256):
             old = gone[stamp.sha256].pop(0)
             moved.append((old, file.path))
-        if old is None or not _is_same(old, stamp, file):
+        if old is None or not _is_held(catalogue, old, stamp, file, prune):
             counts["added" if old is None else "changed"] += 1
             pending.append((file, stamp, 0))
             continue
-        counts["unchanged" if old.done == old.windows else "resumed"] += 1
-        if old.done < old.windows:
+        counts["unchanged" if old.is_whole else "resumed"] += 1
+        if not old.is_whole:
             pending.append((file, stamp, old.done))
         if old.stamp != stamp:
             restamped.append((old, stamp))
-        if old.facts != file.facts and old.done == old.windows:
+        if old.facts != file.facts and _is_news(catalogue, old, file):
             redescribed.append((old, file))
     names = {old.path for old, _ in moved}
-    removed = [file for path, file in known.items() if path not in paths and path not in names]
+    absent = [one for path, one in known.items() if path not in paths and path not in names]
     return Changes(
         tuple(pending), **counts, moved=tuple(moved), restamped=tuple(restamped),
-        redescribed=tuple(redescribed), removed=tuple(removed),
+        redescribed=tuple(redescribed),
+        kept=tuple(one for one in absent if one.is_whole and not prune),
+        dropped=tuple(one for one in absent if prune or not one.is_whole),
     )  # fmt: skip
 
 
-def note_changes(catalogue: Catalogue, changes: Changes, hop: int | None, *, prune: bool) -> None:
-    """Write down what needs no vectors; with `prune` forget the files that are gone."""
+def note_changes(catalogue: Catalogue, changes: Changes, hop: int | None) -> None:
+    """Write down what needs no vectors."""
     for file, path in changes.moved:
         catalogue.rename(file, path)
     for file, rows in changes.redescribed:
         catalogue.redescribe(file, rows, hop)
     for file, stamp in changes.restamped:
         catalogue.restamp(file, stamp)
-    if prune:
-        catalogue.drop(changes.removed)
+    catalogue.drop(changes.dropped)
 
 
-def _is_same(old: IndexedFile, stamp: FileStamp, file: FileRows) -> bool:
-    """Whether the entries of a file are those that it would have now."""
-    whole = old.done == old.windows
-    return (
-        old.stamp.sha256 == stamp.sha256
-        and old.windows == len(file)
-        and (whole or old.facts == file.facts)
+def _is_held(
+    catalogue: Catalogue, old: IndexedFile, stamp: FileStamp, file: FileRows, prune: bool
+) -> bool:
+    """Whether the index has the entries of a file, or goes on to have them."""
+    if old.stamp.sha256 != stamp.sha256:
+        return False
+    if old.facts == file.facts and old.windows == len(file):
+        return True
+    was, now = catalogue.parts_of(old), file.parts
+    if was == now or not old.is_whole:
+        return old.is_whole and old.windows == len(file)
+    if prune or was <= now:
+        return False
+    if now <= was:
+        return True
+    raise UsageError(
+        f"{file.path}: the index holds other recordings of this file; give all of them in one "
+        "call (--data FILE:train --data FILE:test), or take another --out"
     )
+
+
+def _is_news(catalogue: Catalogue, old: IndexedFile, file: FileRows) -> bool:
+    """Whether a file that is held is described otherwise: names, or labels and groups if known."""
+    if not old.is_whole or catalogue.parts_of(old) != file.parts:
+        return False
+    return file.says or not catalogue.says_of(old)
 
 
 def _stamp(path: Path, known: FileStamp | None) -> FileStamp:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ class Manifest:
     """How alignments become verdicts, see `seqcl.retrieval.recognition`."""
     files: Mapping[str, str] | None = None
     """Sha256 by name."""
+    collection: str | None = None
+    """What Qdrant calls the vectors that were last uploaded."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,15 +78,13 @@ class Manifest:
     def noted(self, folder: Path) -> Manifest:
         """Return it as complete, vouching for the files as they are."""
         sums = {name: sha256(folder / name) for name in self.names}
-        return Manifest(
-            self.settings, True, self.entries, self.neighbours,
-            self.calibration, self.recognition, sums,
-        )  # fmt: skip
+        return replace(self, is_complete=True, files=sums)
 
     def check(self, path: Path) -> None:
         """Raise ArtefactError where a file of the folder is not the one that it vouches for."""
         noted = (self.files or {}).get(path.name)
-        check_sha256(path, noted, "repeat 'seqcl index' into a new --out")
+        again = "which makes it again" if path.name == NEIGHBOURS else "into a new --out"
+        check_sha256(path, noted, f"repeat 'seqcl index', {again}")
 
     @classmethod
     def read(cls, folder: Path) -> Manifest | None:
@@ -129,7 +129,8 @@ class Manifest:
     def refuse_other(self, folder: Path, asked: IndexSettings) -> None:
         """Raise UsageError where an index was made with other settings than are asked for.
 
-        How the faiss part is quantised may change: it is made again from the stored vectors.
+        How the faiss part is quantised may change: it is made again from the stored vectors; of
+        the overrides, those that change no vector.
         """
         if asked.run != self.settings.run:
             raise UsageError(
@@ -138,7 +139,7 @@ class Manifest:
             )
         for item in fields(IndexSettings):
             was, now = (getattr(part, item.name) for part in (self.settings, asked))
-            if was != now and item.name != "quantise":
+            if was != now and item.name not in ("quantise", "overrides"):
                 raise UsageError(
                     f"{folder}: was made with {item.name}={was}, asked for is {now}; leave it out, "
                     "or take another --out"
@@ -157,4 +158,5 @@ def _from_facts(facts: Mapping[str, Any]) -> Manifest:
         facts["calibration"],
         facts["recognition"],
         facts["files"],
+        facts.get("collection"),
     )

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.errors import MissingInputError, UsageError
+from seqcl.errors import LockedError, MissingInputError, UsageError
 from seqcl.retrieval.entries import Entries
 from seqcl.retrieval.shards import Shards
 
@@ -27,17 +31,33 @@ Bools = npt.NDArray[np.bool_]
 KEY = "QDRANT_API_KEY"
 """Environment variable that holds the key of a server that asks for one."""
 _BATCH, _DIGEST = 1_024, 12
+_META = "meta.json"
+"""The file by which a folder is one of the client's local mode."""
+_REASON = 160
+"""Characters of a reason that are told."""
 
 
-def connect(place: str) -> Any:
+def connect(place: str, *, make: bool = False) -> Any:
     """Return a client: of the server at http(s)://..., or of a folder, the client's local mode.
 
-    Raises UsageError where the client is not installed.
+    Args:
+        place: address or folder.
+        make: make the folder where there is none.
+
+    Raises:
+        UsageError: the client is not installed; the place cannot be a folder, or an address.
+        MissingInputError: there is no such folder, or no server that answers.
+        LockedError: another process has the folder open.
     """
     library = _library()
-    if place.startswith(("http://", "https://")):
-        return library.QdrantClient(url=place, api_key=os.environ.get(KEY))
-    return library.QdrantClient(path=place)
+    if not place.startswith(("http://", "https://")):
+        return _Client(place, _opened(library, place, make=make))
+    try:
+        client = _Client(place, library.QdrantClient(url=place, api_key=os.environ.get(KEY)))
+    except ValueError as error:
+        raise UsageError(f"qdrant {place}: {_reason(error)}; give http://HOST:PORT") from None
+    client.get_collections()
+    return client
 
 
 def collection_name(folder: Path, catalogue_sha256: str) -> str:
@@ -122,6 +142,61 @@ def _payloads(entries: Entries, ids: Ints) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+class _Client:
+    """A client of the library whose server's refusals are told in one line with its place."""
+
+    def __init__(self, place: str, client: Any) -> None:
+        self._place, self._client = place, client
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._call, getattr(self._client, name))
+
+    def _call(self, method: Callable[..., Any], *given: Any, **options: Any) -> Any:
+        with _told(self._place):
+            return method(*given, **options)
+
+
+@contextmanager
+def _told(place: str) -> Iterator[None]:
+    """Raise MissingInputError where a server does not answer, or not as it should."""
+    from qdrant_client.http.exceptions import ApiException
+
+    try:
+        yield
+    except ApiException as error:
+        raise MissingInputError(
+            f"qdrant {place}: {_reason(error)}; check the address, that a Qdrant server runs "
+            f"there, and its key in {KEY}"
+        ) from None
+
+
+def _opened(library: Any, place: str, *, make: bool) -> Any:
+    """Open a folder by the client's local mode."""
+    if not make and not Path(place, _META).is_file():
+        raise MissingInputError(
+            f"qdrant {place}: is no folder of Qdrant's local mode; name the one that "
+            "'seqcl index ... --qdrant PLACE' wrote, or the address of a server, http://HOST:PORT"
+        )
+    try:
+        return library.QdrantClient(path=place)
+    except OSError as error:
+        raise UsageError(
+            f"qdrant {place}: cannot be opened ({error.strerror}); name a folder that may be "
+            "written, or the address of a server, http://HOST:PORT"
+        ) from None
+    except RuntimeError as error:
+        if "already accessed" not in str(error):
+            raise
+        raise LockedError(
+            f"qdrant {place}: another process has it open; wait for it, or use a Qdrant server"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error of the library says, in one line."""
+    return shorten(str(error) or type(error).__name__, _REASON, placeholder=" ...")
 
 
 def _library() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqcl.data.dataset import Dataset
+from seqcl.data.source import Skipped
 from seqcl.errors import DataError, UsageError
 from seqcl.files import sha256
 from seqcl.retrieval.alignment import Cut
@@ -100,14 +101,17 @@ def make_queries(
     of the index that holds it. With a finer `hop` it is cut at each of `speeds`, 1 first, at which
     it holds a window.
 
+    A recording that is shorter than a window of the index, or in which the excerpt does not lie,
+    is left out and added to the dataset's `skipped`, unless all are: then the first is an error.
+
     Raises:
-        DataError: a query is shorter than a window of the index.
-        UsageError: an excerpt that lies outside the recording.
+        DataError: every query is too short; an array without a value, or with an infinite one.
+        UsageError: an excerpt that lies outside every recording.
     """
     if isinstance(source, Dataset):
         dataset = source
     elif isinstance(source, np.ndarray):
-        dataset = embedder.from_arrays([source])
+        dataset = _of_array(embedder, source)
     else:
         dataset = embedder.open(str(source))
     known = dataset.recordings
@@ -115,9 +119,7 @@ def make_queries(
         place: sha256(file.path) if file.path.is_file() else None
         for place, file in enumerate(known.files)
     }
-    spans = [_span(dataset, place, excerpt) for place in range(len(known.lengths))]
-    for place, (first, stop) in enumerate(spans):
-        _check_length(known.ids[place], stop - first, known.rate(place), settings)
+    spans = _usable(dataset, excerpt, settings)
     if hop is not None and settings.window is not None:
         cuts = [
             _cuts(
@@ -128,17 +130,18 @@ def make_queries(
                 hop,
                 speeds,
             )
-            for place, span in enumerate(spans)
+            for place, span in spans.items()
         ]
     else:
-        embedded = _excerpts if excerpt is not None else _wholes
+        whole = excerpt is None and len(spans) == len(known)
+        embedded = _wholes if whole else _excerpts
         cuts = [(cut,) for cut in embedded(embedder, dataset, spans, settings)]
     return [
         Query(
             known.ids[place], own, first, stop - first, known.rate(place),
             digests.get(int(known.file[place])),
         )
-        for place, (own, (first, stop)) in enumerate(zip(cuts, spans, strict=True))
+        for own, (place, (first, stop)) in zip(cuts, spans.items(), strict=True)
     ]  # fmt: skip
 
 
@@ -178,7 +181,7 @@ def _cuts(
 
 
 def _wholes(
-    embedder: Embedder, dataset: Dataset, spans: Sequence[Span], settings: IndexSettings
+    embedder: Embedder, dataset: Dataset, spans: Mapping[int, Span], settings: IndexSettings
 ) -> list[Cut]:
     """Return the windows of whole recordings, those that an index of them has."""
     window, hop = settings.window, settings.hop
@@ -194,24 +197,76 @@ def _wholes(
 
 
 def _excerpts(
-    embedder: Embedder, dataset: Dataset, spans: Sequence[Span], settings: IndexSettings
+    embedder: Embedder, dataset: Dataset, spans: Mapping[int, Span], settings: IndexSettings
 ) -> list[Cut]:
-    """Return the windows of a part of each recording, the last of them at its end."""
-    found = []
-    for place, (first, stop) in enumerate(spans):
-        length = settings.window or stop - first
-        begins = np.arange(first, stop - length + 1, settings.hop or length)
-        begins = np.unique([*begins.tolist(), stop - length])
-        vectors = []
-        for block in np.array_split(begins, -(-len(begins) // _AT_ONCE)):
-            windows = [dataset.excerpt(place, b, b + length).values for b in block.tolist()]
-            made = embedder.embed(embedder.from_arrays(windows))
-            vectors.append(unit_vectors(made, [dataset.recordings.ids[place]] * len(made)))
-        found.append(Cut(np.concatenate(vectors), begins - first))
-    return found
+    """Return the windows of a part of some recordings, the last of them at its end."""
+    begins = [_begins(span, settings) for span in spans.values()]
+    windows = [
+        (place, begin, begin + (settings.window or span[1] - span[0]))
+        for (place, span), own in zip(spans.items(), begins, strict=True)
+        for begin in own.tolist()
+    ]
+    at_once = 1 if settings.window is None else _AT_ONCE
+    vectors = []
+    for first in range(0, len(windows), at_once):
+        block = windows[first : first + at_once]
+        values = [dataset.excerpt(*window).values for window in block]
+        names = [dataset.recordings.ids[place] for place, _, _ in block]
+        vectors.append(unit_vectors(embedder.embed(embedder.from_arrays(values)), names))
+    ends = np.cumsum([len(own) for own in begins])[:-1]
+    return [
+        Cut(found, own - own[0])
+        for found, own in zip(np.split(np.concatenate(vectors), ends), begins, strict=True)
+    ]
 
 
-def _span(dataset: Dataset, place: int, excerpt: Excerpt | None) -> tuple[int, int]:
+def _begins(span: Span, settings: IndexSettings) -> Ints:
+    """Return the first step of each window of a part."""
+    first, stop = span
+    length = settings.window or stop - first
+    begins = np.arange(first, stop - length + 1, settings.hop or length)
+    return np.unique([*begins.tolist(), stop - length])
+
+
+def _of_array(embedder: Embedder, values: npt.NDArray[np.floating]) -> Dataset:
+    """Return the dataset of one array; raises DataError where no query can be made of it."""
+    dataset = embedder.from_arrays([values])
+    known = dataset.recordings
+    found, name = dataset.excerpt(0, 0, int(known.lengths[0])).values, known.ids[0]
+    if np.isinf(found).any():
+        raise DataError(
+            f"{name}: holds a value that is infinite, or beyond float32; correct it or make it NaN"
+        )
+    if np.isnan(found).all():
+        raise DataError(f"{name}: has no step with a value; drop it or fill it")
+    return dataset
+
+
+def _usable(dataset: Dataset, excerpt: Excerpt | None, settings: IndexSettings) -> dict[int, Span]:
+    """Return the part to look for of each recording by its place; notes those that have none.
+
+    Raises the first fault where there is no other recording.
+    """
+    known = dataset.recordings
+    spans: dict[int, Span] = {}
+    faults: list[DataError | UsageError] = []
+    skipped = list(dataset.skipped)
+    for place in range(len(known)):
+        try:
+            first, stop = _span(dataset, place, excerpt)
+            _check_length(known.ids[place], stop - first, known.rate(place), settings)
+        except (DataError, UsageError) as error:
+            faults.append(error)
+            skipped.append(Skipped(known.ids[place], str(error)))
+        else:
+            spans[place] = first, stop
+    dataset.skipped = tuple(dict.fromkeys(skipped))
+    if faults and not spans:
+        raise faults[0]
+    return spans
+
+
+def _span(dataset: Dataset, place: int, excerpt: Excerpt | None) -> Span:
     """Return first and last step of the part that is asked for."""
     known = dataset.recordings
     steps, rate = int(known.lengths[place]), known.rate(place)

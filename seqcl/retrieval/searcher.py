@@ -81,6 +81,9 @@ class Searcher:
     ) -> list[SearchResult]:
         """Find what is like each recording of a source.
 
+        A recording that is too short, or that the excerpt is not in, is left out: see
+        `make_queries`.
+
         Args:
             source: a file, folder or glob, an array (C, T), or an open dataset.
             k: matches at most.
@@ -89,7 +92,11 @@ class Searcher:
             labels: only entries with one of these labels.
             exclude_self: leave out files with the content of the query's own.
             every: every entry that matches; False = the best of each recording.
+
+        Raises UsageError for `k` below 1, an unknown label, or an excerpt outside every recording.
         """
+        if k < 1:
+            raise UsageError(f"k is {k}; give 1 or more matches")
         excerpt = None if at is None and length is None else Excerpt(at or 0.0, length)
         settings = self.manifest.settings
         queries = make_queries(self.embedder, source, settings, excerpt=excerpt)

@@ -60,6 +60,11 @@ class Shards:
     def __len__(self) -> int:
         return self.shards[-1].first + self.shards[-1].rows if self.shards else 0
 
+    def check(self) -> None:
+        """Raise ArtefactError where a file is not the one that was written."""
+        for shard in self.shards:
+            _check(self.folder / shard.name, shard)
+
     def read(self, ids: Ints) -> Floats:
         """Return the vectors of some entries, (n, E) float32."""
         owner = np.searchsorted(self._firsts, ids, side="right") - 1
@@ -161,6 +166,10 @@ def _restored(stored: _Stored) -> Floats:
 
 def _read(path: Path, shard: Shard) -> _Stored:
     """Map a file into memory; raises ArtefactError where it is not the one that was written."""
-    check_sha256(path, shard.sha256, "index again into a new --out")
+    _check(path, shard)
     values: _Stored = np.load(path, mmap_mode="r", allow_pickle=False)
     return values
+
+
+def _check(path: Path, shard: Shard) -> None:
+    check_sha256(path, shard.sha256, "index again into a new --out")

@@ -115,7 +115,7 @@ def build_method(preset: Preset, model: Model, seed: int) -> Method:
     if preset.method is None:
         raise PresetError("method: none has nothing to train by gradient")
     with seeded(seed + 1):
-        return preset.method.build({"main": model.encoder})
+        return preset.method.build({"main": model.encoder.learner})
 
 
 def prepare(model: Model, dataset: Dataset, seed: int) -> None:

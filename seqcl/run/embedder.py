@@ -33,7 +33,8 @@ __all__ = ["RunEmbedder", "fingerprint"]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-_WHOLE, _ANY_LENGTH = ("data.window=null", "data.hop=null"), 1 << 40
+_WHOLE = ("data.window=null", "data.hop=null", "data.cache=null")
+_ANY_LENGTH = 1 << 40
 _SAMPLES, _LENGTHS, _SEED = 96, (1, 2, 3, 5), 17
 """Changed queries, their lengths in windows, and the stream that they are drawn from."""
 

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seqcl.config.preset import changed_data, data_options
 from seqcl.data.dataset import Dataset
 from seqcl.data.source import Skipped
-from seqcl.errors import SeqclError, UsageError
+from seqcl.errors import ArtefactError, MissingInputError, SeqclError, UsageError
 from seqcl.files import locked, sweep
 from seqcl.retrieval.building import add_pieces, compact, refresh_neighbours, sweep_vectors
 from seqcl.retrieval.calibration import calibrate
 from seqcl.retrieval.catalogue import Catalogue
-from seqcl.retrieval.census import census
+from seqcl.retrieval.census import are_repeated, census
 from seqcl.retrieval.changes import Changes, find_changes, note_changes
-from seqcl.retrieval.folder import CATALOGUE, VECTORS, IndexSettings, Manifest
+from seqcl.retrieval.folder import CATALOGUE, VECTORS, Manifest
 from seqcl.retrieval.neighbours import Quantise, check_quantise, need_faiss
 from seqcl.retrieval.qdrant import QdrantNeighbours, collection_name, connect, upload
 from seqcl.retrieval.ranking import Ranker
 from seqcl.retrieval.recognition import learn_recognition
 from seqcl.retrieval.searcher import Searcher, open_parts
-from seqcl.retrieval.shards import Precision
-from seqcl.run.embedder import RunEmbedder, fingerprint
+from seqcl.retrieval.shards import Precision, Shards
+from seqcl.run.embedder import RunEmbedder
 from seqcl.run.embedding import open_for
 from seqcl.run.folder import Run, load
+from seqcl.run.index_settings import lasting, merged, refuse_other_data, settings_of
 
 __all__ = ["ClipIndex", "IndexResult", "index_sources"]
 
@@ -46,7 +46,6 @@ class IndexResult:
     folder: Path
     entries: int
     changes: Changes
-    pruned: int
     neighbours: str
     """What was done to the faiss part."""
     manifest: Manifest
@@ -64,8 +63,8 @@ class IndexResult:
             "unchanged": changes.unchanged - len(changes.moved),
             "described anew": len(changes.redescribed),
             "moved": len(changes.moved),
-            "dropped": self.pruned,
-            "not in --data and kept": len(changes.removed) - self.pruned,
+            "dropped": len(changes.dropped),
+            "not in --data and kept": len(changes.kept),
         }
         return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
@@ -103,7 +102,7 @@ class ClipIndex(Searcher):
         folder = Path(path)
         need_faiss(cpu_threads)
         settings = Manifest.of_complete(folder).settings
-        run = load(folder / _RUN)
+        run = _own_run(folder)
         embedder = RunEmbedder(run, settings.overrides, device, cpu_threads=cpu_threads)
         index = cls(folder, embedder)
         if qdrant is not None:
@@ -111,6 +110,17 @@ class ClipIndex(Searcher):
             near = QdrantNeighbours(client, name, len(index))
             index.ranker = replace(index.ranker, neighbours=near)
         return index
+
+
+def _own_run(folder: Path) -> Run:
+    """Open the copy of the run that an index keeps."""
+    try:
+        return load(folder / _RUN)
+    except (ArtefactError, MissingInputError):
+        raise ArtefactError(
+            f"{folder / _RUN}: its copy of the run is gone or damaged; repeat 'seqcl index', which "
+            "copies it again"
+        ) from None
 
 
 def index_sources(
@@ -160,33 +170,36 @@ def index_sources(
     if speed is not None and not 0 <= speed <= _FASTEST:
         raise UsageError(f"speed is {speed:g}; give a share from 0 to {_FASTEST:g}")
     need_faiss(cpu_threads)
-    client = None if qdrant is None else connect(qdrant)
+    client = None if qdrant is None else connect(qdrant, make=True)
     _check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "index"):
         before = Manifest.read(out)
         kept = () if before is None else before.settings.overrides
-        embedder = RunEmbedder(
-            run, tuple(overrides) or kept, device, batch_size, cpu_threads
-        )  # fmt: skip
-        dataset = open_for(run, sources, embedder.overrides)
-        settings = _settings(embedder, before, precision, quantise, speed)
-        manifest = before or Manifest(settings)
-        manifest.refuse_other(out, settings)
-        manifest = replace(manifest, settings=settings)
+        asked = merged(kept, overrides)
+        embedder = RunEmbedder(run, lasting(asked), device, batch_size, cpu_threads)
+        dataset = open_for(run, sources, asked)
+        settings = settings_of(embedder, before, precision, quantise, speed)
+        if before is not None:
+            before.refuse_other(out, settings)
+            refuse_other_data(out, run, kept, asked)
+        manifest = replace(before or Manifest(settings), settings=settings)
         result = _update(out, embedder, dataset, manifest, prune, rehash, on_piece)
         if client is not None:
-            _upload(client, out, before, result.manifest)
+            result = replace(result, manifest=_upload(client, out, result.manifest))
             client.close()
         return result
 
 
-def _upload(client: Any, out: Path, before: Manifest | None, now: Manifest) -> None:
-    """Write the vectors of an index to Qdrant, and drop those of its state before."""
-    name = _collection(out, now)
-    upload(client, name, *open_parts(out, now))
-    if before is not None and before.files and _collection(out, before) != name:
-        client.delete_collection(_collection(out, before))
+def _upload(client: Any, out: Path, manifest: Manifest) -> Manifest:
+    """Write the vectors of an index to Qdrant, and drop those of the state uploaded before."""
+    name, before = _collection(out, manifest), manifest.collection
+    upload(client, name, *open_parts(out, manifest))
+    if before not in (None, name) and client.collection_exists(before):
+        client.delete_collection(before)
+    manifest = replace(manifest, collection=name)
+    manifest.write(out)
+    return manifest
 
 
 def _collection(folder: Path, manifest: Manifest) -> str:
@@ -211,15 +224,15 @@ def _update(
     catalogue = Catalogue(out / CATALOGUE, writable=True)
     try:
         catalogue.check()
+        Shards(out / VECTORS, catalogue.shards()).check()
         found = census(dataset)
-        changes = find_changes(catalogue.files(), found, rehash=rehash)
-        kept = 0 if prune else sum(file.done for file in changes.removed)
+        changes = find_changes(catalogue, found, rehash=rehash, prune=prune)
+        kept = sum(file.done for file in changes.kept)
         check_quantise(manifest.settings.quantise, sum(map(len, found)) + kept)
         _copy_run(embedder.run, out / _RUN)
         replace(manifest, is_complete=False).write(out)
         sweep_vectors(out, catalogue)
-        hop = manifest.settings.hop
-        note_changes(catalogue, changes, hop, prune=prune)
+        note_changes(catalogue, changes, manifest.settings.hop)
         add_pieces(out, catalogue, dataset, changes, manifest, embedder.embed, on_piece)
         entries, shards = open_parts(out, manifest)
         if not len(entries):
@@ -230,15 +243,24 @@ def _update(
         catalogue.close()
     near, done = refresh_neighbours(out, entries, shards, manifest)
     manifest = replace(manifest, neighbours=near.facts, entries=len(entries))
-    new = changes.pending or changes.redescribed or (prune and changes.removed)
+    new = changes.pending or changes.redescribed or changes.dropped
     if not manifest.is_complete or new:
         manifest = _learnt(manifest, Ranker(entries, shards, near), embedder, dataset)
     manifest = manifest.noted(out)
     manifest.write(out)
-    return IndexResult(
-        out, len(entries), changes, len(changes.removed) if prune else 0, done,
-        manifest, dataset.skipped, dataset.notes,
-    )  # fmt: skip
+    notes = (*dataset.notes, *_told(dataset, changes, prune))
+    return IndexResult(out, len(entries), changes, done, manifest, dataset.skipped, notes)
+
+
+def _told(dataset: Dataset, changes: Changes, prune: bool) -> Iterator[str]:
+    """Yield what a user should know of the files."""
+    if repeated := int(are_repeated(dataset).sum()):
+        yield f"{repeated:,} recordings were given more than once, or by a link too: taken once"
+    if changes.dropped and not prune:
+        yield (
+            f"{len(changes.dropped):,} files whose embedding was interrupted are not in --data "
+            f"and were dropped, first {changes.dropped[0].path}; give them again"
+        )
 
 
 def _learnt(
@@ -271,33 +293,12 @@ def _sample(ranker: Ranker, embedder: RunEmbedder) -> Dataset | None:
         return None
 
 
-def _settings(
-    embedder: RunEmbedder,
-    before: Manifest | None,
-    precision: Precision | None,
-    quantise: Quantise | None,
-    speed: float | None,
-) -> IndexSettings:
-    """Return what is asked for; what is not said is as it was."""
-    tree = changed_data(embedder.run.preset.tree()["data"], embedder.overrides)
-    options = data_options(tree)
-    old = before.settings if before else None
-    return IndexSettings(
-        run=fingerprint(embedder.run),
-        overrides=embedder.overrides,
-        window=options.window,
-        hop=options.hop or options.window,
-        precision=precision or (old.precision if old else "float32"),
-        quantise=quantise or (old.quantise if old else "none"),
-        speed=speed if speed is not None else (old.speed if old else 0.0),
-    )
-
-
 def _check_folder(out: Path) -> None:
     """Refuse a folder that holds other things than an index."""
     if out.is_dir() and any(out.iterdir()) and Manifest.read(out) is None:
-        known = {"lock", CATALOGUE, VECTORS, _RUN}
-        if {path.name for path in out.iterdir()} - known:
+        known = {"lock", VECTORS, _RUN}
+        names = {path.name for path in out.iterdir() if not path.name.startswith(CATALOGUE)}
+        if names - known:
             raise UsageError(f"--out {out}: holds other files and no index; name a new folder")
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file; an index is a folder")

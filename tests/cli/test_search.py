@@ -249,6 +249,51 @@ def test_a_damaged_part_is_noticed(work: Path, seqcl: Seqcl, name: str) -> None:
     assert f"{name}: its sha256 is not the one that was noted" in done.stderr
 
 
+def test_an_index_whose_vectors_are_damaged_is_not_called_whole(work: Path, seqcl: Seqcl) -> None:
+    (shard,) = (work / "index" / "vectors").iterdir()
+    raw = bytearray(shard.read_bytes())
+    raw[-5] ^= 1
+    shard.write_bytes(raw)
+    again = ("index", "run", "--data", "clips", "--out", "index")
+    assert "its sha256 is not the one that was noted" in seqcl(*again, code=12).stderr
+    shard.unlink()
+    assert "is missing" in seqcl(*again, code=12).stderr
+
+
+@pytest.mark.parametrize("name", ["neighbours.faiss", "run"])
+def test_a_part_that_can_be_made_again_says_so(work: Path, seqcl: Seqcl, name: str) -> None:
+    path = work / "index" / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    done = seqcl("search", "index", "clips/1.csv", code=12)
+    assert "repeat 'seqcl index', which" in done.stderr
+    seqcl("index", "run", "--data", "clips", "--out", "index")
+    seqcl("search", "index", "clips/1.csv")
+
+
+def test_options_that_change_no_vector_may_differ_from_call_to_call(
+    work: Path, seqcl: Seqcl
+) -> None:
+    index = ("index", "run", "--data", "clips", "--out", "index")
+    free = ("data.max_skipped=0.5", "data.cache=kept", "data.split=part")
+    seqcl(*index, *(part for text in free for part in ("--set", text)))
+    kept = library.ClipIndex.open(work / "index").manifest.settings.overrides
+    assert kept == ("data.max_skipped=0.5", "data.split=part")
+    seqcl(*index)
+    done = seqcl(*index, "--set", "data.missing=hold", code=2)
+    assert "was made with data.missing=zero, asked for is hold; leave it out" in done.stderr
+
+
+def test_a_build_that_was_killed_at_its_first_step_goes_on(work: Path, seqcl: Seqcl) -> None:
+    (work / "begun" / "vectors").mkdir(parents=True)
+    for name in ("lock", "catalogue.sqlite", "catalogue.sqlite-journal", "catalogue.sqlite-wal"):
+        (work / "begun" / name).touch()
+    seqcl("index", "run", "--data", "clips", "--out", "begun")
+    seqcl("search", "begun", "clips/1.csv")
+
+
 def test_what_is_not_there_or_is_no_index(work: Path, seqcl: Seqcl) -> None:
     assert "no such index" in seqcl("search", "nothing", "clips/1.csv", code=10).stderr
     assert "no such file" in seqcl("search", "index", "clips/11.csv", code=10).stderr
@@ -281,6 +326,62 @@ def test_queries_that_cannot_be_read_are_skipped_beside_others(work: Path, seqcl
         assert "skipped: short.csv: has 20 steps" in done.stderr
         assert "bad.csv" in done.stderr
     seqcl("search", "index", "nowhere.csv", "clips/3.csv", code=10)
+
+
+def test_recordings_that_are_too_short_are_skipped_beside_others(work: Path, seqcl: Seqcl) -> None:
+    shutil.copytree(work / "clips", work / "asked", ignore=shutil.ignore_patterns("labels.csv"))
+    for number, name in enumerate(("a", "z")):
+        write_clip(work / "asked" / f"{name}.csv", number, steps=20 + number)
+    for command in ("search", "identify"):
+        done = seqcl(command, "index", "asked", "--json", code=3)
+        assert json.loads(done.stdout) == json.loads(
+            seqcl(command, "index", "clips", "--json").stdout
+        )
+        assert "skipped: a.csv: has 20 steps and an entry of the index has 32" in done.stderr
+        assert "skipped: z.csv: has 21 steps and an entry of the index has 32" in done.stderr
+        for form in (("asked",), tuple(f"asked/{name}.csv" for name in "a3z")):
+            part = ("--at", "10", "--for", "40", "--json")
+            done = seqcl(command, "index", *form, *part, code=3)
+            assert len(json.loads(done.stdout)) == (10 if len(form) == 1 else 1)
+            assert "skipped: a.csv: has 20 steps, asked for 10 to 50" in done.stderr
+            assert "skipped: z.csv: has 21 steps, asked for 10 to 50" in done.stderr
+
+
+def test_the_first_fault_is_an_error_where_no_query_is_left(work: Path, seqcl: Seqcl) -> None:
+    (work / "asked").mkdir()
+    for number, name in enumerate(("a", "z")):
+        write_clip(work / "asked" / f"{name}.csv", number, steps=20 + number)
+    for form in (("asked",), ("asked/a.csv", "asked/z.csv")):
+        done = seqcl("search", "index", *form, code=4)
+        assert done.stderr.startswith("seqcl: a.csv: has 20 steps and an entry of the index has 32")
+        done = seqcl("identify", "index", *form, "--at", "19", "--for", "40", code=2)
+        assert done.stderr.startswith("seqcl: a.csv: has 20 steps, asked for 19 to 59")
+    asked = ("search", "index", "asked", "clips/1.csv")
+    done = seqcl(*asked, "--json", code=3)
+    assert "skipped: z.csv: has 21 steps" in done.stderr
+    done = seqcl(*asked, "--label", "c", code=2)
+    assert "no entry has label 'c'" in done.stderr
+
+
+def test_a_recording_that_is_too_short_is_left_out_and_noted(work: Path) -> None:
+    index = library.ClipIndex.open(work / "index")
+    write_clip(work / "clips" / "short.csv", 1, steps=20)
+    dataset = index.embedder.open(str(work / "clips"))
+    for found in (index.search(dataset, 2), index.search(dataset, 2, at=0)):
+        assert {one.query for one in found} == {f"{number}.csv" for number in range(10)}
+    (alone,) = index.search(work / "clips" / "7.csv", 2)
+    assert as_json(alone) in [as_json(one) for one in index.search(dataset, 2)]
+    (told,) = dataset.skipped
+    assert told.path == "short.csv"
+    with pytest.raises(DataError, match="has 20 steps and an entry of the index has 32"):
+        index.search(work / "clips" / "short.csv")
+
+
+@pytest.mark.parametrize("k", [0, -3])
+def test_fewer_than_one_match_is_refused(work: Path, k: int) -> None:
+    index = library.ClipIndex.open(work / "index")
+    with pytest.raises(UsageError, match=f"k is {k}; give 1 or more"):
+        index.search(work / "clips" / "1.csv", k)
 
 
 def test_a_long_query_has_every_window_and_so_has_a_short_one_beside_it(work: Path) -> None:
@@ -341,6 +442,21 @@ def test_an_array_of_another_shape_is_refused(work: Path, shape: tuple[int, ...]
     index = library.ClipIndex.open(work / "index")
     with pytest.raises(DataError, match=r"the run has 2 channels \(x, y\); needed: an array"):
         index.search(np.zeros(shape, np.float32))
+
+
+def test_an_array_without_a_value_or_with_an_infinite_one_is_refused(work: Path) -> None:
+    index = library.ClipIndex.open(work / "index")
+    values = np.loadtxt(work / "clips" / "6.csv", delimiter=",", skiprows=1).T
+    for ask in (index.search, index.identify):
+        with pytest.raises(DataError, match="#0: has no step with a value; drop it or fill it"):
+            ask(np.full((2, 64), np.nan))
+        for wrong in (np.inf, -np.inf, 1e300):
+            values[0, 9] = wrong
+            with pytest.raises(DataError, match="#0: holds a value that is infinite"):
+                ask(values)
+        values[0, 9] = 0
+        values[:, 40:80] = np.nan
+        assert len(ask(values)) == 1
 
 
 @pytest.mark.parametrize(
@@ -414,6 +530,28 @@ def test_qdrant_gives_the_matches_of_faiss_until_the_index_changes(
     seqcl("index", "run", "--data", "clips", "--out", "index")
     done = seqcl("search", "index", "clips/3.csv", *place, code=10)
     assert "upload the index as it is now" in done.stderr
+    seqcl("index", "run", "--data", "clips", "--out", "index", *place)
+    from seqcl.retrieval.qdrant import connect
+
+    client = connect(str(work / "vectors"))
+    assert len(client.get_collections().collections) == 1  # that of before has gone
+    client.close()
+
+
+def test_qdrant_that_is_not_there_is_told_before_anything_is_done(work: Path, seqcl: Seqcl) -> None:
+    pytest.importorskip("qdrant_client")
+    nobody = ("--qdrant", "http://127.0.0.1:1")
+    for command in (
+        ("index", "run", "--data", "clips", "--out", "new"),
+        ("search", "index", "clips/3.csv"),
+        ("identify", "index", "clips/3.csv"),
+    ):
+        done = seqcl(*command, *nobody, code=10)
+        assert "qdrant http://127.0.0.1:1: [Errno 111] Connection refused; check" in done.stderr
+    assert not (work / "new").exists()
+    done = seqcl("search", "index", "clips/3.csv", "--qdrant", "vektors", code=10)
+    assert "qdrant vektors: is no folder of Qdrant's local mode" in done.stderr
+    assert not (work / "vektors").exists()
 
 
 def test_an_index_of_bytes_alone_has_no_structure_and_finds_the_same(

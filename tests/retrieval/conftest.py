@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +63,7 @@ def update(tmp_path: Path) -> Update:
         prune: bool = False,
         rehash: bool = False,
         settings: IndexSettings = SETTINGS,
+        rows: Sequence[int] | None = None,
     ) -> tuple[Ranker, Changes]:
         folder = tmp_path / "index"
         (folder / VECTORS).mkdir(parents=True, exist_ok=True)
@@ -71,8 +72,9 @@ def update(tmp_path: Path) -> Update:
         catalogue = Catalogue(folder / CATALOGUE, writable=True)
         sweep_vectors(folder, catalogue)
         dataset = open_dataset([str(source)], options)
-        changes = find_changes(catalogue.files(), census(dataset), rehash=rehash)
-        note_changes(catalogue, changes, settings.hop, prune=prune)
+        dataset = dataset if rows is None else dataset.subset(np.array(rows))
+        changes = find_changes(catalogue, census(dataset), rehash=rehash, prune=prune)
+        note_changes(catalogue, changes, settings.hop)
         add_pieces(folder, catalogue, dataset, changes, manifest, embed)
         catalogue.close()
         entries, shards = open_parts(folder, manifest)

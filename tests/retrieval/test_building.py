@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from seqcl.data.dataset import Dataset
+from seqcl.data.options import DataOptions
 from seqcl.errors import ArtefactError, UsageError
 from seqcl.retrieval import building
 from seqcl.retrieval.catalogue import Catalogue
@@ -118,7 +119,7 @@ def test_a_moved_file_and_a_new_label_cost_no_embedding(
     )
     embed = counting()
     ranker, changes = update(clips, embed=embed, prune=True)
-    assert (embed.windows, len(changes.moved), changes.removed) == (0, 1, ())
+    assert (embed.windows, len(changes.moved), changes.dropped) == (0, 1, ())
     known = {row[0]: row[2] for row in content(ranker)}
     assert (known["moved.csv"], known["2.csv"]) == ("z", "q")
     assert "1.csv" not in known
@@ -134,7 +135,7 @@ def test_copies_that_moved_together_cost_no_embedding(
     embed = counting()
     ranker, changes = update(clips.rename(clips.with_name("moved")), embed=embed)
     assert (embed.windows, changes.added, len(changes.moved)) == (0, 0, 10)
-    assert changes.removed == ()
+    assert (changes.kept, changes.dropped) == ((), ())
     assert content(ranker) == before
 
 
@@ -144,9 +145,63 @@ def test_files_that_are_gone_stay_until_they_are_pruned(update: Update, clips: P
     labels = clips / "labels.csv"
     labels.write_text(labels.read_text().replace("0.csv,a,g0\n", ""))
     ranker, changes = update(clips)
-    assert (content(ranker), len(changes.removed)) == (before, 1)
+    assert (content(ranker), len(changes.kept), changes.dropped) == (before, 1, ())
     ranker, _ = update(clips, prune=True)
     assert content(ranker) == [row for row in before if row[0] != "0.csv"]
+
+
+def test_recordings_of_one_file_do_not_take_the_place_of_others(
+    update: Update, tmp_path: Path
+) -> None:
+    path, options = tmp_path / "many.npz", DataOptions(missing="zero")
+    np.savez(path, X=np.random.default_rng(0).normal(size=(6, 1, 16)))
+    names = [f"many.npz#{number}" for number in range(6)]
+
+    def held(rows: Sequence[int] | None, *, prune: bool = False) -> list[str]:
+        ranker, _ = update(path, options=options, rows=rows, prune=prune)
+        vectors = {row[0]: row[3] for row in content(ranker)}
+        values = np.load(path)["X"][:, 0].astype(np.float32)
+        for name, vector in vectors.items():
+            found = np.frombuffer(vector, np.float32)
+            own = values[names.index(name)]
+            assert found @ own / np.linalg.norm(own) == pytest.approx(1, abs=0.05)
+        return sorted(vectors)
+
+    assert held([0, 1, 2]) == names[:3]
+    with pytest.raises(UsageError, match="holds other recordings of this file; give all of them"):
+        held([3, 4, 5])
+    assert held([0, 1, 2]) == names[:3]
+    assert held(None) == names
+    assert held([3, 4]) == names
+    assert held([3, 4], prune=True) == names[3:5]
+
+
+def test_a_file_given_by_name_keeps_the_labels_that_its_folder_told(
+    update: Update, clips: Path
+) -> None:
+    before = content(update(clips)[0])
+    ranker, changes = update(clips / "3.csv")
+    assert (changes.unchanged, changes.redescribed, len(changes.kept)) == (1, (), 7)
+    assert content(ranker) == before
+
+
+def test_a_recording_given_by_two_names_is_taken_once(update: Update, clips: Path) -> None:
+    before = content(update(clips)[0])
+    (clips / "link.csv").symlink_to(clips / "0.csv")
+    ranker, changes = update(clips)
+    assert changes.unchanged == 8
+    assert content(ranker) == before
+
+
+def test_a_file_that_was_never_embedded_whole_does_not_stay(
+    update: Update, clips: Path, counting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "PIECE", 3)
+    with pytest.raises(KeyboardInterrupt):
+        update(clips, embed=counting(1))
+    ranker, changes = update(clips / "7.csv")
+    assert [Path(file.path).name for file in changes.dropped] == ["0.csv"]
+    assert {row[0] for row in content(ranker)} == {"7.csv"}
 
 
 @pytest.mark.parametrize("pieces", [0, 1, 4])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 
-from seqcl.errors import MissingInputError, UsageError
+from seqcl.errors import LockedError, MissingInputError, UsageError
 from seqcl.retrieval.qdrant import QdrantNeighbours, collection_name, connect, upload
 from seqcl.retrieval.ranking import Ranker
 
@@ -19,9 +22,40 @@ NAME = collection_name(Path("some where/my index"), "0123456789abcdef")
 @pytest.fixture
 def client(tmp_path: Path) -> Any:
     pytest.importorskip("qdrant_client")
-    opened = connect(str(tmp_path / "qdrant"))
+    opened = connect(str(tmp_path / "qdrant"), make=True)
     yield opened
     opened.close()
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers as a server that keeps what it has."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/collections" else 403)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(b'{"result": {"collections": []}, "status": "ok"}')
+
+    def do_PUT(self) -> None:
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """Run a server that only lists its collections; give its address."""
+    pytest.importorskip("qdrant_client")
+    with HTTPServer(("127.0.0.1", 0), Refusing) as running:
+        thread = Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -71,3 +105,44 @@ def test_a_missing_client_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "qdrant_client", None)
     with pytest.raises(UsageError, match=r"pip install 'seqcl\[qdrant\]'"):
         connect("http://localhost:6333")
+
+
+def test_a_server_that_does_not_answer_is_told() -> None:
+    pytest.importorskip("qdrant_client")
+    place = "http://127.0.0.1:1"
+    with pytest.raises(MissingInputError, match=f"qdrant {place}: .*refused; check the address"):
+        connect(place)
+    with pytest.raises(UsageError, match=r"qdrant http://a b: .*; give http://HOST:PORT"):
+        connect("http://a b")
+
+
+def test_a_server_that_refuses_is_told_in_one_line(server: str, ranker: Ranker) -> None:
+    client = connect(server)
+    reason = f"qdrant {server}: .*403 .*QDRANT_API_KEY"
+    for ask in (
+        lambda: upload(client, NAME, ranker.entries, ranker.shards),
+        lambda: QdrantNeighbours(client, NAME, len(ranker.entries)),
+        lambda: client.delete_collection(NAME),
+    ):
+        with pytest.raises(MissingInputError, match=reason) as told:
+            ask()
+        assert "\n" not in str(told.value)
+
+
+def test_a_folder_is_made_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    pytest.importorskip("qdrant_client")
+    (tmp_path / "other").mkdir()
+    for name in ("new", "other"):
+        with pytest.raises(MissingInputError, match="is no folder of Qdrant's local mode"):
+            connect(str(tmp_path / name))
+    assert [path.name for path in tmp_path.rglob("*")] == ["other"]
+    connect(str(tmp_path / "new"), make=True).close()
+    connect(str(tmp_path / "new")).close()
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"file: cannot be opened \(File exists\); name a folder"):
+        connect(str(tmp_path / "file"), make=True)
+
+
+def test_a_folder_that_is_open_elsewhere_is_locked(client: Any, tmp_path: Path) -> None:
+    with pytest.raises(LockedError, match="another process has it open; wait for it"):
+        connect(str(tmp_path / "qdrant"))

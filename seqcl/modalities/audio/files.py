@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from seqcl.batch import Entry, Record
 from seqcl.data.reader import Columns, Reader, default_channels
+from seqcl.errors import DataError
 from seqcl.modalities.audio.cache import SampleCache
 from seqcl.modalities.audio.decoding import Sound, decode, open_sound
 from seqcl.modalities.audio.resampling import resampled_excerpt, resampled_length
@@ -62,14 +64,20 @@ class AudioFileReader(Reader):
         )
 
     def read(self, entry: Entry, start: int, stop: int) -> Record:
-        """Read samples `start` to `stop`; raises DataError where the file is damaged."""
+        """Read samples `start` to `stop`.
+
+        Raises DataError where the file is damaged, or a whole recording holds no value.
+        """
         check_steps(entry, start, stop)
         if self._cache is None:
             values = self._decoded(entry.path, start, stop)
         else:
             values = self._cache.read(entry, self._settings(), start, stop, self._decoded)
-        if (start, stop) == (0, entry.length) and not (values[:, :99].any() or values.any()):
-            self._silent.append(entry.id)
+        if (start, stop) == (0, entry.length):
+            if not (values[:, :99].any() or values.any()):
+                self._silent.append(entry.id)
+            elif isnan(values[0, 0]) and np.isnan(values).all():
+                raise DataError(f"{entry.id}: has no step with a value; drop it or fill it")
         return entry.record(values, start)
 
     def remarks(self) -> list[str]:

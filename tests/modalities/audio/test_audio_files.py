@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,6 +177,39 @@ def test_infinite_samples_are_passed_over_and_missing_ones_are_not(
     assert [item.path for item in dataset.skipped] == [f"b.{suffix}"]
     assert "holds samples that are infinite" in dataset.skipped[0].reason
     assert np.isnan(dataset.record(0).values[0, 5])
+
+
+@pytest.mark.parametrize("suffix", ["wav", "w64"])
+@pytest.mark.parametrize("options", [{}, {"rate_hz": 16_000}, {"cache": "cache"}])
+def test_a_recording_without_a_value_is_passed_over_as_a_series_is(
+    tmp_path: Path, suffix: str, options: dict[str, Any]
+) -> None:
+    if "cache" in options:
+        options = {"cache": str(tmp_path / "cache")}
+    write(tmp_path / f"b.{suffix}", NOISE, subtype="FLOAT")
+    empty = write(tmp_path / f"a.{suffix}", np.full_like(NOISE, np.nan), subtype="FLOAT")
+    (told,) = opened(tmp_path, max_skipped=0.5, **options).skipped
+    np.savez(tmp_path / "a.npz", X=np.full((1, 1, 5_000), np.nan))
+    with pytest.raises(DataError) as of_series:
+        opened(tmp_path / "a.npz")
+    assert str(of_series.value).startswith(told.reason.replace(f"a.{suffix}", "a.npz"))
+    for window in (None, 1_000):
+        with pytest.raises(DataError, match="has no step with a value; drop it or fill it"):
+            opened(empty, window=window, **options)
+
+
+def test_a_window_without_a_value_is_one_of_its_recording(tmp_path: Path) -> None:
+    values = NOISE.copy()
+    values[:, :2_500] = np.nan
+    dataset = opened(write(tmp_path / "a.wav", values, subtype="FLOAT"), window=1_000)
+    assert [bool(np.isnan(dataset.record(row).values).all()) for row in range(5)] == [
+        True, True, False, False, False,
+    ]  # fmt: skip
+    values[1] = np.nan  # the mean of both channels is missing where one of them is
+    path = write(tmp_path / "b.wav", values, subtype="FLOAT")
+    with pytest.raises(DataError, match=r"b.wav: has no step with a value; drop it or fill it"):
+        opened(path)
+    assert opened(path, columns=["c0"]).lengths.tolist() == [5_000]
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "ULAW"])

@@ -1,0 +1,82 @@
+"""An encoder that learns and one that stays as it was prepared, side by side."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from seqcl.batch import Batch, Encoded
+from seqcl.encoders.base import Encoder
+from seqcl.encoders.pooling import Pooling
+from seqcl.errors import UsageError
+from seqcl.losses.similarity import unit_rows
+from seqcl.registry import Spec
+from seqcl.rng import Rng
+
+__all__ = ["Beside"]
+
+
+class Beside(Encoder):
+    """Encode by two encoders; `pooled` is both, the learner's first, each of length 1.
+
+    A method trains `learner` alone, as if there were no other; what it gives and what random
+    kernels give err in other records, so that a closed form over both ranks better than over
+    either. Local features are the learner's; there is no embedding of single steps (UsageError).
+
+    Args:
+        in_channels: C of the series.
+        learner: encoder that is trained.
+        fixed: encoder that is not, but takes what it needs from data.
+    """
+
+    embeds_steps = False
+    autocast = False
+    exportable = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        learner: Spec[Encoder] = Spec("encoders", "conv1d"),
+        fixed: Spec[Encoder] = Spec("encoders", "rocket"),
+    ) -> None:
+        first, second = learner.build(in_channels), fixed.build(in_channels)
+        if not first.trainable:
+            raise ValueError(f"Beside: {learner.name} has nothing to train; give it as fixed")
+        both = _Both(first.local_dim, first.out_dim + second.out_dim)
+        super().__init__(in_channels, first.local_dim, both, first.stride)
+        self.trained, self.fixed = first, second.requires_grad_(False)
+        self.min_batch = first.min_batch
+
+    @property
+    def learner(self) -> Encoder:
+        """The encoder that a method trains."""
+        return self.trained
+
+    def prepare(self, sample: Batch, rng: Rng) -> None:
+        """Let both encoders take what they need from data."""
+        self.trained.prepare(sample, rng.fork(0))
+        self.fixed.prepare(sample, rng.fork(1))
+
+    def features(
+        self, values: Tensor, mask: Tensor | None, lengths: tuple[int, ...] | None
+    ) -> Tensor:
+        """Return the learner's (B, local_dim, T')."""
+        return self.trained.features(values, mask, lengths)
+
+    def forward(self, batch: Batch, local: bool = False) -> Encoded:
+        """Encode one view by both."""
+        first, second = self.trained(batch, local=local), self.fixed(batch)
+        pooled = torch.cat((unit_rows(first.pooled), unit_rows(second.pooled)), dim=1)
+        return Encoded(pooled, first.local, first.mask, batch)
+
+
+class _Both(Pooling):
+    """Stands where the pooling of windows of local features would be."""
+
+    def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        """Refuse: a window of the learner's features is not one of the other's."""
+        raise UsageError(
+            "encoder beside embeds whole records, not steps; use the level instance, or short "
+            "windows (data.window)"
+        )
