@@ -19,6 +19,7 @@ from seqcl.losses.sinkhorn import sinkhorn
 from seqcl.losses.tiles import full_precision
 from seqcl.methods.base import Loss, Method, Progress
 from seqcl.methods.crossed import project
+from seqcl.methods.other_groups import OtherGroups
 from seqcl.methods.queue import Queue
 from seqcl.registry import Spec
 
@@ -48,6 +49,12 @@ class SwAV(Method):
             paper. They count once the queue is full (there: from the 15th epoch). 0 = none.
         frozen: part of training over which the prototypes stay as they are; one epoch of several
             hundred in the paper.
+        neighbours: nearest past records of other groups (`data.group`: speakers, machines) whose
+            mean assignment a record predicts too, as much as its own; 0 = none. So do NNCLR
+            (arXiv 2104.14548) and MYOW (Azabou et al. 2021, arXiv 2102.10106) within one group.
+            A record without a group has none.
+        past: records among which they are looked for.
+        settled: part of training after which neighbours count.
     """
 
     def __init__(
@@ -61,31 +68,47 @@ class SwAV(Method):
         iterations: Annotated[int, Ge(1)] = 3,
         queue: Annotated[int, Ge(0)] = 0,
         frozen: Annotated[float, Ge(0), Lt(1)] = 0.01,
+        neighbours: Annotated[int, Ge(0)] = 0,
+        past: Annotated[int, Ge(1)] = 1024,
+        settled: Annotated[float, Ge(0), Lt(1)] = 0.3,
     ) -> None:
         super().__init__(encoders)
         self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations
-        self.frozen = frozen
+        self.frozen, self.settled = frozen, settled
         self.head = head.build(self.encoder.out_dim)
         self.prototypes = nn.Linear(self.head.out_dim, prototypes, bias=False)
         self._normalise()
         self.queue = Queue(queue, _ASSIGNED, self.head.out_dim) if queue else None
+        self.others = None
+        if neighbours:
+            self.others = OtherGroups(past, self.head.out_dim, prototypes, neighbours)
         self.min_batch = max(type(self).min_batch, self.head.min_batch)
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
-        """Return the mean cross-entropy of predictions; carries the assigned projections."""
+        """Return the mean cross-entropy of predictions; carries what is kept of the records."""
         projected = [unit_rows(one) for one in project(self.head, encoded)]
         scores = [self._scores(one) for one in projected]  # (B, P) each
         predicted = [log_softmax(one / self.temperature, dim=1) for one in scores]
-        losses = []
-        for i in range(_ASSIGNED):
-            codes = self._assign(scores[i].detach(), i)
-            others = [p for j, p in enumerate(predicted) if j != i]
-            losses += [-(codes * other).sum(1).mean() for other in others]
-        total = torch.stack(losses).mean()
-        carry = {}
+        codes = [self._assign(scores[i].detach(), i) for i in range(_ASSIGNED)]
+        losses = [
+            -(own * other).sum(1).mean()
+            for i, own in enumerate(codes)
+            for j, other in enumerate(predicted)
+            if j != i
+        ]
+        total = swapped = torch.stack(losses).mean()
+        parts, carry = {"swapped": swapped.detach()}, {}
+        groups = encoded[0].view.groups
+        if self.others is not None and groups is not None:
+            own = unit_rows(projected[0] + projected[1]).detach()
+            target, found = self.others.targets(own, groups)
+            near = torch.stack([-(target * one).sum(1).mean() for one in predicted]).mean()
+            total = (swapped + near) / (1 + gather_with_grad(found).mean())
+            parts["neighbours"] = near.detach()
+            carry["others"] = self.others.rows_of(own, (codes[0] + codes[1]) / 2, groups)
         if self.queue is not None:
             carry["projected"] = torch.stack(projected[:_ASSIGNED], dim=1).detach()
-        return Loss(total, {"swapped": total.detach()}, carry)
+        return Loss(total, parts, carry)
 
     def _scores(self, projected: Tensor) -> Tensor:
         with full_precision(projected):
@@ -114,6 +137,8 @@ class SwAV(Method):
     def after_step(self, progress: Progress, loss: Loss) -> None:
         """Give prototypes unit length again, then queue the projections."""
         self._normalise()
+        if self.others is not None and "others" in loss.carry:
+            self.others.push(loss.carry["others"], progress.fraction >= self.settled)
         if self.queue is not None:
             self.queue.push(loss.carry["projected"])
 

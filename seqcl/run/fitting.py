@@ -200,13 +200,18 @@ def _check_axes(preset: Preset, dataset: Dataset) -> None:
 
 
 def _unused(parts: Parts) -> Iterator[str]:
-    """Yield what a preset without a method asks for in vain, or in part."""
+    """Yield what a preset asks for in vain, or in part."""
     if parts.method is not None:
         if parts.preset.training.chunk is not None and has_batch_norm(parts.method):
             yield (
                 "training.chunk: batch norm in the encoder takes the statistics of a chunk, so "
                 "that the gradient is not that of the whole batch; an encoder without it (norm: "
                 "layer) has the same"
+            )
+        if getattr(parts.method, "others", None) is not None and not parts.dataset.group_names:
+            yield (
+                "method.neighbours: those of other groups, and no record has one, so that none "
+                "counts; name the column that holds it with data.group"
             )
         return
     given, default = parts.preset.training, TrainingOptions()
