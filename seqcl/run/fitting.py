@@ -159,6 +159,11 @@ def _take_head(model: Model, method: Method) -> None:
     if not isinstance(model.embedding, ProjectedEmbedding):
         return
     head = method.projector
+    if model.encoder.learner is not model.encoder:
+        raise PresetError(
+            "embedding: projected takes a head of the whole output of the encoder, and a method "
+            "trains a part of this one; use embedding=identity or spectral"
+        )
     if head is None:
         raise PresetError(
             f"embedding: projected takes the head of a method, and {type(method).__name__} has "
