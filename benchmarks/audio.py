@@ -74,8 +74,8 @@ class Set:
 _ESC = ("data.label=category", "data.group=freesound_id", "data.split=fold")
 _TRAINING_SPEAKERS = ("george", "jackson", "lucas", "nicolas")
 SETS = {
-    "esc10": Set("esc10", "audio-both", _ESC, FOLDS, FOLDS),
-    "esc10_all": Set("esc10", "audio-both", _ESC, FOLDS, FOLDS, transductive=True),
+    "esc10": Set("esc10", "audio-instant", _ESC, FOLDS, FOLDS),
+    "esc10_all": Set("esc10", "audio-instant", _ESC, FOLDS, FOLDS, transductive=True),
     "fsdd": Set(
         "fsdd",
         "speech",

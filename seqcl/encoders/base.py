@@ -37,7 +37,7 @@ class Encoder(nn.Module, ABC):
     trainable: ClassVar[bool] = True
     autocast: ClassVar[bool] = True
     """Whether the encoder may run under bfloat16 autocast."""
-    exportable: ClassVar[bool] = True
+    exportable: bool = True
     """Whether its computation is one graph for batches of any size."""
     embeds_steps: ClassVar[bool] = True
     """Whether windows of its local features can be pooled, for embeddings of single steps."""

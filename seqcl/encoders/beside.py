@@ -31,7 +31,6 @@ class Beside(Encoder):
 
     embeds_steps = False
     autocast = False
-    exportable = False
 
     def __init__(
         self,
@@ -47,11 +46,18 @@ class Beside(Encoder):
         super().__init__(in_channels, first.local_dim, both, first.stride)
         self.trained, self.fixed = first, second.requires_grad_(False)
         self.min_batch = first.min_batch
+        self.exportable = first.exportable and second.exportable
 
     @property
     def learner(self) -> Encoder:
         """The encoder that a method trains."""
         return self.trained
+
+    def train(self, mode: bool = True) -> Beside:
+        """Keep the other encoder as it is: no statistics of batches, no dropout."""
+        super().train(mode)
+        self.fixed.eval()
+        return self
 
     def prepare(self, sample: Batch, rng: Rng) -> None:
         """Let both encoders take what they need from data."""

@@ -142,9 +142,13 @@ class Catalogue:
                 self._drop(file.id)
 
     def rename(self, file: IndexedFile, path: str) -> None:
-        """Note that a file has moved."""
+        """Note that a file has moved; its recordings are called after it."""
+        rows = self.rows("SELECT id, name FROM recordings WHERE file = ?", (file.id,))
+        base = utf8(os.path.basename(path))
+        names = [(base + part_name(file.path, name), number) for number, name in rows]
         with self._change() as database:
             database.execute("UPDATE files SET path = ? WHERE id = ?", (os.fsencode(path), file.id))
+            database.executemany("UPDATE recordings SET name = ? WHERE id = ?", names)
 
     def restamp(self, file: IndexedFile, stamp: FileStamp) -> None:
         """Note the size and time of a file whose content is the same."""

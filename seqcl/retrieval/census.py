@@ -167,7 +167,7 @@ def inner_name(path: str, name: str) -> str:
 
 
 def part_name(path: str, name: str) -> str:
-    """Return what tells a recording from the others of its file, wherever and whatever that is."""
+    """Return what a recording is called behind the name of its file; `path` is where that is."""
     _, file, part = utf8(name).rpartition(utf8(os.path.basename(path)))
     return part if file else ""
 

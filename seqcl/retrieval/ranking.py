@@ -20,8 +20,8 @@ Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-_AT_ONCE = 256
-"""Windows of a query whose candidates are scored together."""
+_AT_ONCE, _PAIRS = 256, 1 << 16
+"""Windows of a query that are taken together, and how many candidates of theirs are scored so."""
 
 
 class Finder(Protocol):
@@ -59,7 +59,8 @@ class Ranker:
 
         With `distinct` each recording comes once, by its best entry. `allowed` (n,) bool says
         which entries may be found. Scores are cosines with the stored vectors in float64,
-        whatever the faiss part approximates; equal ones come in the order of their ids.
+        whatever the faiss part approximates; of equal ones, which may be many (silence), some are
+        looked at, and come in the order of their ids.
         """
         found = []
         for first in range(0, len(queries), _AT_ONCE):
@@ -70,8 +71,8 @@ class Ranker:
     def _rank(self, queries: Floats, k: int, allowed: Bools | None, distinct: bool) -> list[Hit]:
         """Return what `rank` does for windows that are taken at once.
 
-        A window whose candidates are all at least as near as the k-th hit may have others as near:
-        more of its candidates are looked at.
+        A window whose candidates are all nearer than the k-th hit may have others as near: more of
+        its candidates are looked at.
         """
         total = len(self.neighbours)
         known = len(self.entries.recordings) if distinct else total
@@ -85,7 +86,7 @@ class Ranker:
             ranked = list(best.values())[:k]
             more = near[:, -1] >= 0
             if len(ranked) == k:
-                more &= lowest >= ranked[-1].score
+                more &= lowest > ranked[-1].score
             windows = windows[more]
             if want == total or not len(windows):
                 return ranked
@@ -105,7 +106,9 @@ class Ranker:
         if not len(ids):
             return [], lowest
         unique, where = np.unique(ids, return_inverse=True)
-        scores = cosines(self.shards.read(unique)[where], queries[window])
+        vectors = self.shards.read(unique)
+        blocks = (slice(at, at + _PAIRS) for at in range(0, len(ids), _PAIRS))
+        scores = np.concatenate([cosines(vectors[where[b]], queries[window[b]]) for b in blocks])
         np.minimum.at(lowest, row, scores)
         order = np.lexsort((window, ids, -scores))
         recording = self.entries.recording_of(ids)

@@ -16,6 +16,7 @@ from seqcl.data.dataset import Dataset
 from seqcl.data.scaler import Scaler
 from seqcl.distributed import world_size
 from seqcl.embeddings.base import Embedding
+from seqcl.encoders.base import Encoder
 from seqcl.errors import PresetError, UsageError
 from seqcl.methods.base import Method
 from seqcl.model import Model
@@ -84,13 +85,20 @@ def build_model(
     in_channels = len(channels) * (2 if preset.data.missing == "indicator" else 1)
     with seeded(seed):
         frontend = preset.frontend.build(in_channels)
-        encoder = preset.encoder.build(frontend.out_channels)
+        encoder = _encoder(preset, frontend.out_channels)
         embedding = embedding_spec(preset).build(encoder.out_dim)
     scaler = Scaler(len(channels), mode=preset.data.scaler)
     return Model(
         scaler, frontend, encoder, embedding,
         channels=channels, missing=preset.data.missing, rate_hz=rate_hz,
     )  # fmt: skip
+
+
+def _encoder(preset: Preset, in_channels: int) -> Encoder:
+    try:
+        return preset.encoder.build(in_channels)
+    except ValueError as error:  # options that contradict each other
+        raise PresetError(f"encoder: {error}") from None
 
 
 def embedding_spec(preset: Preset) -> Spec[Embedding]:

@@ -56,12 +56,13 @@ class IndexResult:
     def summary(self) -> str:
         """How many files were new, changed and so on."""
         changes = self.changes
+        moved = {old for old, _ in changes.moved}
         counts = {
             "added": changes.added,
             "changed": changes.changed,
             "resumed": changes.resumed,
             "unchanged": changes.unchanged - len(changes.moved),
-            "described anew": len(changes.redescribed),
+            "described anew": sum(old not in moved for old, _ in changes.redescribed),
             "moved": len(changes.moved),
             "dropped": len(changes.dropped),
             "not in --data and kept": len(changes.kept),
@@ -186,17 +187,19 @@ def index_sources(
         manifest = replace(before or Manifest(settings), settings=settings)
         result = _update(out, embedder, dataset, manifest, prune, rehash, on_piece)
         if client is not None:
-            result = replace(result, manifest=_upload(client, out, result.manifest))
+            result = replace(result, manifest=_upload(client, out, before, result.manifest))
             client.close()
         return result
 
 
-def _upload(client: Any, out: Path, manifest: Manifest) -> Manifest:
+def _upload(client: Any, out: Path, before: Manifest | None, manifest: Manifest) -> Manifest:
     """Write the vectors of an index to Qdrant, and drop those of the state uploaded before."""
-    name, before = _collection(out, manifest), manifest.collection
+    name, stale = _collection(out, manifest), manifest.collection
+    if stale is None and before is not None and before.files:  # an index that does not tell
+        stale = _collection(out, before)
     upload(client, name, *open_parts(out, manifest))
-    if before not in (None, name) and client.collection_exists(before):
-        client.delete_collection(before)
+    if stale not in (None, name) and client.collection_exists(stale):
+        client.delete_collection(stale)
     manifest = replace(manifest, collection=name)
     manifest.write(out)
     return manifest

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seqcl.config.preset import Preset
+from seqcl.config.preset import Preset, resolve_preset
 from seqcl.config.yaml import read_yaml
 from seqcl.errors import PresetError, SeqclError, UsageError
 from seqcl.run.folder import read_manifest
@@ -62,13 +62,22 @@ def refuse_changes(out: Path, preset: Preset, facts: dict[str, Any]) -> None:
     ]
     if before["data"]["fingerprint"] != facts["data"]["fingerprint"]:
         changes.append("the training data is not the same")
-    changes += differences(read_yaml(out / "preset.yaml"), preset.tree())
+    changes += differences(_tree(out / "preset.yaml"), preset.tree())
     changes += differences(before.get("view_files"), facts.get("view_files"), "view_files")
     changes += differences(before.get("finetune"), facts.get("finetune"), "finetune")
     if changes:
         lead = f"--resume {out}: "
         advice = "repeat the options of the first call, or use another --out"
         raise PresetError([lead + text for text in (*changes, advice)])
+
+
+def _tree(path: Path) -> Mapping[str, Any]:
+    """Return a run's preset, options that are newer than it at their defaults."""
+    tree = read_yaml(path)
+    try:
+        return resolve_preset(tree, str(path)).tree()
+    except PresetError:  # an option that there is no more: told as a difference
+        return tree
 
 
 def differences(before: Any, now: Any, where: str = "") -> list[str]:

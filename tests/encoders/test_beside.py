@@ -61,6 +61,16 @@ def test_the_learner_learns_and_the_other_stays(tmp_path: Path) -> None:
     assert all(name.startswith("trained.") for name in changed)
 
 
+def test_what_is_fixed_has_no_statistics_of_batches_when_all_of_it_is_tuned() -> None:
+    encoder = Beside(2, fixed=Spec("encoders", "conv1d", {"norm": "batch"})).train()
+    before = {name: value.clone() for name, value in encoder.fixed.state_dict().items()}
+    encoder(Batch(torch.randn(5, 2, 40), torch.arange(5)))
+    assert all(torch.equal(before[name], now) for name, now in encoder.fixed.state_dict().items())
+    assert encoder.trained.training
+    assert encoder.exportable
+    assert not Beside(2).exportable
+
+
 def test_a_run_of_both_is_fitted_fine_tuned_and_gives_what_it_gave(tmp_path: Path) -> None:
     from seqcl.run.finetuning import FinetuneSettings, finetune
 
@@ -76,6 +86,14 @@ def test_a_run_of_both_is_fitted_fine_tuned_and_gives_what_it_gave(tmp_path: Pat
     )
     finetune(run, settings, tmp_path / "fine")
     assert len(load(tmp_path / "fine").predict(values)) == 24
+
+
+def test_a_learner_that_cannot_learn_is_told(tmp_path: Path) -> None:
+    settings = Settings(
+        sources=[str(write(tmp_path))], overrides=("encoder={beside: {learner: rocket}}",)
+    )
+    with pytest.raises(PresetError, match="encoder: Beside: rocket has nothing to train"):
+        pretrain("series", settings, tmp_path / "run")
 
 
 def test_a_head_of_the_learner_is_not_one_of_both(tmp_path: Path) -> None:

@@ -176,6 +176,24 @@ def test_recordings_of_one_file_do_not_take_the_place_of_others(
     assert held([3, 4], prune=True) == names[3:5]
 
 
+def test_a_file_of_several_recordings_that_moved_is_known_under_its_new_name(
+    update: Update, clips: Path, tmp_path: Path
+) -> None:
+    options = DataOptions(missing="zero")
+    np.savez(clips / "many.npz", X=np.random.default_rng(0).normal(size=(3, 1, 16)))
+    for path in clips.glob("*.csv"):
+        path.unlink()
+    (clips / "labels.csv").write_text("file,label\nmany.npz,z")
+    update(clips, options=options)
+    (clips / "many.npz").rename(tmp_path / "other.npz")
+    for moved in (1, 0):
+        ranker, changes = update(tmp_path / "other.npz", options=options)
+        assert (changes.unchanged, len(changes.moved), changes.redescribed) == (1, moved, ())
+        assert [(row[0], row[2]) for row in content(ranker)] == [
+            (f"other.npz#{number}", "z") for number in range(3)
+        ]
+
+
 def test_a_file_given_by_name_keeps_the_labels_that_its_folder_told(
     update: Update, clips: Path
 ) -> None:

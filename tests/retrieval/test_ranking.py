@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqcl.retrieval import neighbours
+from seqcl.retrieval import neighbours, ranking
 from seqcl.retrieval.folder import IndexSettings
 from seqcl.retrieval.ranking import Ranker
 from seqcl.retrieval.shards import unit_vectors
@@ -85,6 +85,20 @@ def test_a_window_crowded_by_one_recording_does_not_lose_the_others() -> None:
     near.add(np.arange(len(vectors)), vectors)
     found = Ranker(entries, shards, near).rank(asked, 3)
     assert [hit.recording for hit in found] == [0, 1, 2]
+
+
+def test_many_equal_entries_are_not_all_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.tile(queries(1), (5_000, 1))
+    vectors[3_000:] = queries(2_001)[1:]
+    entries: Any = SimpleNamespace(recordings=[None] * 50, recording_of=lambda ids: ids // 100)
+    read: list[int] = []
+    shards: Any = SimpleNamespace(read=lambda ids: read.append(len(ids)) or vectors[ids])
+    near = neighbours.Neighbours.train(vectors, len(vectors), "none")
+    near.add(np.arange(len(vectors)), vectors)
+    monkeypatch.setattr(ranking, "_PAIRS", 100)  # scored in blocks, to the same end
+    found = Ranker(entries, shards, near).rank(np.tile(queries(1), (30, 1)), 10, distinct=False)
+    assert [hit.score for hit in found] == pytest.approx([1.0] * 10)
+    assert sum(read) <= 64
 
 
 def test_nothing_allowed_gives_nothing(ranker: Ranker) -> None:
