@@ -7,8 +7,7 @@ from torch import Tensor
 
 from seqcl.batch import Batch, Encoded
 from seqcl.encoders.base import Encoder
-from seqcl.encoders.pooling import Pooling
-from seqcl.errors import UsageError
+from seqcl.encoders.pooling import WholeRecords
 from seqcl.losses.similarity import unit_rows
 from seqcl.registry import Spec
 from seqcl.rng import Rng
@@ -42,7 +41,11 @@ class Beside(Encoder):
         first, second = learner.build(in_channels), fixed.build(in_channels)
         if not first.trainable:
             raise ValueError(f"Beside: {learner.name} has nothing to train; give it as fixed")
-        both = _Both(first.local_dim, first.out_dim + second.out_dim)
+        both = WholeRecords(
+            first.local_dim, first.out_dim + second.out_dim,
+            "encoder beside embeds whole records: a window of the learner's features is not one of "
+            "the other's",
+        )  # fmt: skip
         super().__init__(in_channels, first.local_dim, both, first.stride)
         self.trained, self.fixed = first, second.requires_grad_(False)
         self.min_batch = first.min_batch
@@ -75,14 +78,3 @@ class Beside(Encoder):
         first, second = self.trained(batch, local=local), self.fixed(batch)
         pooled = torch.cat((unit_rows(first.pooled), unit_rows(second.pooled)), dim=1)
         return Encoded(pooled, first.local, first.mask, batch)
-
-
-class _Both(Pooling):
-    """Stands where the pooling of windows of local features would be."""
-
-    def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        """Refuse: a window of the learner's features is not one of the other's."""
-        raise UsageError(
-            "encoder beside embeds whole records, not steps; use the level instance, or short "
-            "windows (data.window)"
-        )

@@ -13,6 +13,8 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
+from seqcl.errors import UsageError
+
 __all__ = [
     "AttentionPool",
     "LastPool",
@@ -21,6 +23,7 @@ __all__ = [
     "Pooling",
     "SegmentPool",
     "StatsPool",
+    "WholeRecords",
 ]
 
 _VARIANCE_FLOOR = 1e-6
@@ -42,6 +45,20 @@ class Pooling(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """Return (B, out_dim); rows of `mask` (B, T') that are all False give zeros."""
+
+
+class WholeRecords(Pooling):
+    """Stands where an encoder has no pooling of local features, and refuses windows of them."""
+
+    def __init__(self, in_dim: int, out_dim: int, reason: str) -> None:
+        super().__init__(in_dim, out_dim)
+        self.reason = reason
+
+    def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        """Raise UsageError."""
+        raise UsageError(
+            f"{self.reason}; use the level instance, or short windows (data.window) for steps"
+        )
 
 
 class MeanPool(Pooling):

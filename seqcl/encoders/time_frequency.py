@@ -7,9 +7,8 @@ from torch import Tensor
 
 from seqcl.batch import Batch, Encoded
 from seqcl.encoders.base import Encoder
-from seqcl.encoders.pooling import Pooling
+from seqcl.encoders.pooling import WholeRecords
 from seqcl.encoders.spectrum import spectrum
-from seqcl.errors import UsageError
 from seqcl.registry import Spec
 from seqcl.rng import Rng
 
@@ -38,7 +37,10 @@ class TimeFrequency(Encoder):
         frequency: Spec[Encoder] = Spec("encoders", "conv1d"),
     ) -> None:
         series, spectral = time.build(in_channels), frequency.build(in_channels)
-        both = _Both(series.local_dim, series.out_dim + spectral.out_dim)
+        both = WholeRecords(
+            series.local_dim, series.out_dim + spectral.out_dim,
+            "encoder time_frequency embeds whole records: a step has no spectrum",
+        )  # fmt: skip
         super().__init__(in_channels, series.local_dim, both, series.stride)
         self.time, self.frequency = series, spectral
 
@@ -58,14 +60,3 @@ class TimeFrequency(Encoder):
         series, spectral = self.time(batch, local=local), self.frequency(spectrum(batch))
         pooled = torch.cat((series.pooled, spectral.pooled), dim=1)
         return Encoded(pooled, series.local, series.mask, batch)
-
-
-class _Both(Pooling):
-    """Stands where the pooling of windows of local features would be."""
-
-    def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        """Refuse: windows of local features have no spectrum."""
-        raise UsageError(
-            "encoder time_frequency embeds whole records: a step has no spectrum; use the level "
-            "instance, or short windows (data.window) instead of steps"
-        )

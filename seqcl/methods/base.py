@@ -82,6 +82,8 @@ class Method(nn.Module, ABC):
     together: frozenset[str] = frozenset()
     """Of labels and pairs in `needs`, those that tell positives: batches must hold two records
     that share one."""
+    takes: frozenset[str] = frozenset()
+    """Of `NEEDS`, what it makes use of where the data have it, and does without where not."""
     most_views: int | None = None
     """Views beyond which there is none that it would look at; None = it takes any number."""
     min_batch: int = 2

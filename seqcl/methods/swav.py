@@ -82,6 +82,7 @@ class SwAV(Method):
         self.others = None
         if neighbours:
             self.others = OtherGroups(past, self.head.out_dim, prototypes, neighbours)
+            self.takes = frozenset({"groups"})
         self.min_batch = max(type(self).min_batch, self.head.min_batch)
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:

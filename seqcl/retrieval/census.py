@@ -121,8 +121,8 @@ def are_repeated(dataset: Dataset) -> Bools:
     return found
 
 
-def census(dataset: Dataset) -> list[FileRows]:
-    """Return the rows of each file, in the order of the dataset, each recording once.
+def census(dataset: Dataset, repeated: Bools) -> list[FileRows]:
+    """Return the rows of each file, in the order of the dataset, without `repeated` recordings.
 
     Raises UsageError for images and arrays that come from no file.
     """
@@ -135,7 +135,7 @@ def census(dataset: Dataset) -> list[FileRows]:
     owner = of_file[known.file[spans.recording]]  # (N,) file of each row
     labels = list(dataset.labels)
     order = np.argsort(owner, kind="stable")
-    order = order[~are_repeated(dataset)[spans.recording[order]]]
+    order = order[~repeated[spans.recording[order]]]
     cuts = np.flatnonzero(np.diff(owner[order])) + 1
     names = list(numbers)
     found = []
@@ -162,8 +162,7 @@ def census(dataset: Dataset) -> list[FileRows]:
 
 def inner_name(path: str, name: str) -> str:
     """Return what a recording of a file is called, without the folders that a dataset put first."""
-    file = utf8(os.path.basename(path))
-    return file + utf8(name).rpartition(file)[2]
+    return utf8(os.path.basename(path)) + part_name(path, name)
 
 
 def part_name(path: str, name: str) -> str:

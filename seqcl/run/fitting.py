@@ -213,10 +213,10 @@ def _unused(parts: Parts) -> Iterator[str]:
                 "that the gradient is not that of the whole batch; an encoder without it (norm: "
                 "layer) has the same"
             )
-        if getattr(parts.method, "others", None) is not None and not parts.dataset.group_names:
+        if "groups" in parts.method.takes and not parts.dataset.group_names:
             yield (
-                "method.neighbours: those of other groups, and no record has one, so that none "
-                "counts; name the column that holds it with data.group"
+                f"method: {type(parts.method).__name__} would learn from groups, and no record has "
+                "one; name the column that holds it with data.group"
             )
         return
     given, default = parts.preset.training, TrainingOptions()

@@ -228,7 +228,8 @@ def _update(
     try:
         catalogue.check()
         Shards(out / VECTORS, catalogue.shards()).check()
-        found = census(dataset)
+        repeated = are_repeated(dataset)
+        found = census(dataset, repeated)
         changes = find_changes(catalogue, found, rehash=rehash, prune=prune)
         kept = sum(file.done for file in changes.kept)
         check_quantise(manifest.settings.quantise, sum(map(len, found)) + kept)
@@ -251,13 +252,13 @@ def _update(
         manifest = _learnt(manifest, Ranker(entries, shards, near), embedder, dataset)
     manifest = manifest.noted(out)
     manifest.write(out)
-    notes = (*dataset.notes, *_told(dataset, changes, prune))
+    notes = (*dataset.notes, *_told(int(repeated.sum()), changes, prune))
     return IndexResult(out, len(entries), changes, done, manifest, dataset.skipped, notes)
 
 
-def _told(dataset: Dataset, changes: Changes, prune: bool) -> Iterator[str]:
+def _told(repeated: int, changes: Changes, prune: bool) -> Iterator[str]:
     """Yield what a user should know of the files."""
-    if repeated := int(are_repeated(dataset).sum()):
+    if repeated:
         yield f"{repeated:,} recordings were given more than once, or by a link too: taken once"
     if changes.dropped and not prune:
         yield (

@@ -273,6 +273,14 @@ def test_a_part_that_can_be_made_again_says_so(work: Path, seqcl: Seqcl, name: s
     seqcl("search", "index", "clips/1.csv")
 
 
+def test_a_file_that_was_indexed_by_a_link_is_read(work: Path) -> None:
+    (work / "other.csv").symlink_to(work / "clips" / "2.csv")
+    index_sources(library.load(work / "run"), [str(work / "other.csv")], work / "linked")
+    index = library.ClipIndex.open(work / "linked")
+    values = np.loadtxt(work / "clips" / "2.csv", delimiter=",", skiprows=1).T
+    np.testing.assert_allclose(index.excerpt(0, 10, 50).values, values[:, 10:50], atol=1e-6)
+
+
 def test_options_that_change_no_vector_may_differ_from_call_to_call(
     work: Path, seqcl: Seqcl
 ) -> None:
@@ -291,7 +299,8 @@ def test_a_build_that_was_killed_at_its_first_step_goes_on(work: Path, seqcl: Se
     for name in ("lock", "catalogue.sqlite", "catalogue.sqlite-journal", "catalogue.sqlite-wal"):
         (work / "begun" / name).touch()
     seqcl("index", "run", "--data", "clips", "--out", "begun")
-    seqcl("search", "begun", "clips/1.csv")
+    (found,) = json.loads(seqcl("search", "begun", "clips/1.csv", "--json").stdout)
+    assert found["matches"][0]["recording"] == "1.csv"
 
 
 def test_what_is_not_there_or_is_no_index(work: Path, seqcl: Seqcl) -> None:

@@ -13,7 +13,7 @@ from seqcl.data.dataset import Dataset, open_dataset
 from seqcl.data.options import DataOptions
 from seqcl.retrieval.building import add_pieces, refresh_neighbours, sweep_vectors
 from seqcl.retrieval.catalogue import Catalogue
-from seqcl.retrieval.census import census
+from seqcl.retrieval.census import are_repeated, census
 from seqcl.retrieval.changes import Changes, find_changes, note_changes
 from seqcl.retrieval.folder import CATALOGUE, VECTORS, IndexSettings, Manifest
 from seqcl.retrieval.ranking import Ranker
@@ -73,7 +73,9 @@ def update(tmp_path: Path) -> Update:
         sweep_vectors(folder, catalogue)
         dataset = open_dataset([str(source)], options)
         dataset = dataset if rows is None else dataset.subset(np.array(rows))
-        changes = find_changes(catalogue, census(dataset), rehash=rehash, prune=prune)
+        changes = find_changes(
+            catalogue, census(dataset, are_repeated(dataset)), rehash=rehash, prune=prune
+        )
         note_changes(catalogue, changes, settings.hop)
         add_pieces(folder, catalogue, dataset, changes, manifest, embed)
         catalogue.close()

@@ -50,3 +50,11 @@ def test_an_encoder_of_another_run_is_not_random(source: str, tmp_path: Path) ->
     assert pretrain("series-instant", again, tmp_path / "second").notes == ()
     alone = Settings(sources=(source,), overrides=overrides)
     assert pretrain("series-instant", alone, tmp_path / "third").notes == (RANDOM,)
+
+
+def test_groups_that_a_method_would_learn_from_are_missed(source: str) -> None:
+    few = ("encoder=conv1d", "embedding=identity", "training.batch_size=4")
+    told = "method: SwAV would learn from groups, and no record has one; name the column that"
+    found = notes(source, "method={swav: {prototypes: 4, neighbours: 2}}", *few)
+    assert [note for note in found if note.startswith(told)]
+    assert notes(source, "method={swav: {prototypes: 4}}", *few) == ()
