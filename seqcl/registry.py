@@ -221,6 +221,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "transformer": "seqcl.encoders.transformer:Transformer",
         "time_frequency": "seqcl.encoders.time_frequency:TimeFrequency",
         "beside": "seqcl.encoders.beside:Beside",
+        "ensemble": "seqcl.encoders.ensemble:Ensemble",
         "conv2d": "seqcl.encoders.conv2d:Conv2d",
         "frames": "seqcl.encoders.frames:Frames",
         "resnet2d": "seqcl.encoders.resnet2d:ResNet2d",
@@ -239,6 +240,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "mlp": "seqcl.heads.mlp:MlpHead",
     },
     "embeddings": {
+        "each": "seqcl.embeddings.each:EachEmbedding",
         "identity": "seqcl.embeddings.identity:IdentityEmbedding",
         "projected": "seqcl.embeddings.projected:ProjectedEmbedding",
         "spectral": "seqcl.embeddings.spectral:Spectral",

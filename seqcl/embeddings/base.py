@@ -5,8 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
+from seqcl.losses.similarity import unit_rows
 from seqcl.registry import Spec
 from seqcl.views.base import ViewGenerator
 
@@ -22,7 +24,7 @@ class Embedding(nn.Module, ABC):
     """
 
     kind: ClassVar[str] = "embeddings"
-    passes: ClassVar[int] = 0
+    passes: int = 0
     """How often views are shown at most before the map is known; 0 = nothing to fit."""
     sample: int | None = None
     """Records that the first of two passes needs at most; None = all."""
@@ -34,7 +36,25 @@ class Embedding(nn.Module, ABC):
     def __init__(self, in_dim: int) -> None:
         super().__init__()
         self.in_dim = in_dim
-        self.out_dim = in_dim
+        self.sizes: tuple[int, ...] = (in_dim,)
+
+    @property
+    def out_dim(self) -> int:
+        """E, numbers that are kept of a record."""
+        return self.in_dim
+
+    def take_parts(self, sizes: tuple[int, ...]) -> None:
+        """Be told, before all else, how many features are of which of several encoders."""
+        self.sizes = sizes
+
+    def apart(self, pooled: Tensor) -> tuple[Tensor, ...]:
+        """Return the features (N, D_i) of each encoder."""
+        return torch.split(pooled, list(self.sizes), 1)
+
+    def levelled(self, pooled: Tensor) -> Tensor:
+        """Return (N, D); where it is of several encoders, what each gives has length 1."""
+        parts = self.apart(pooled)
+        return pooled if len(parts) == 1 else torch.cat([unit_rows(part) for part in parts], 1)
 
     def update(self, pooled: Tensor, record: Tensor, alike: Tensor | None = None) -> None:
         """Add the statistics of views.

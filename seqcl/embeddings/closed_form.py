@@ -50,6 +50,11 @@ class ClosedForm(Embedding):
         self._sums: ViewSums | None = None
         self._sample = torch.zeros(0, 0)
 
+    @property
+    def out_dim(self) -> int:
+        """E, dimensions that are kept."""
+        return self.weight.shape[1] or self.in_dim
+
     @abstractmethod
     def directions(self, sums: ViewSums, sample: Tensor) -> tuple[Tensor, Tensor]:
         """Return columns (q, k) of the map in the basis, most important last, and their variance.
@@ -63,6 +68,7 @@ class ClosedForm(Embedding):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Map (N, D) to (N, E)."""
+        pooled = self.levelled(pooled)
         if not self.weight.shape[1]:
             return pooled
         return (pooled - self.mean) @ self.weight
@@ -70,11 +76,12 @@ class ClosedForm(Embedding):
     @torch.no_grad()
     def update(self, pooled: Tensor, record: Tensor, alike: Tensor | None = None) -> None:
         """Hold rows in the first pass; add to the sums in the second."""
+        pooled = self.levelled(pooled.detach().float())
         if self._basis is None or self._sums is None:
             thing = record if alike is None else alike
-            self._held.add(pooled.detach().float(), record, thing)
+            self._held.add(pooled, record, thing)
         else:
-            self._sums.add((pooled.float() - self.mean) @ self._basis, record, alike)
+            self._sums.add((pooled - self.mean) @ self._basis, record, alike)
 
     @torch.no_grad()
     def solve(self, whole: bool = True) -> bool:
@@ -127,7 +134,6 @@ class ClosedForm(Embedding):
         columns = columns @ _hartley(kept, columns)
         self.mean = self.mean + basis @ sums.mean.to(basis.dtype)
         self.weight = basis @ columns.to(basis.dtype)
-        self.out_dim = kept
         self._basis, self._sums, self._sample = None, None, torch.zeros(0, 0)
 
     def _load_from_state_dict(
@@ -137,7 +143,6 @@ class ClosedForm(Embedding):
         weight = state_dict.get(f"{prefix}weight")
         if isinstance(weight, Tensor) and weight.dim() == 2 and len(weight) == self.in_dim:
             self.weight = self.weight.new_zeros(weight.shape)
-            self.out_dim = weight.shape[1] or self.in_dim
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 

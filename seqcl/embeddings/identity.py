@@ -10,8 +10,8 @@ __all__ = ["IdentityEmbedding"]
 
 
 class IdentityEmbedding(Embedding):
-    """Return `pooled` unchanged."""
+    """Return `pooled` unchanged; of several encoders, what each gives has length 1."""
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Return (N, D) unchanged."""
-        return pooled
+        """Return (N, D)."""
+        return self.levelled(pooled)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from seqcl.embeddings.base import Embedding
 from seqcl.heads.base import Head
+from seqcl.heads.each import HeadEach
 from seqcl.losses.similarity import unit_rows
 from seqcl.registry import Spec
 
@@ -39,8 +40,20 @@ class ProjectedEmbedding(Embedding):
     ) -> None:
         super().__init__(in_dim)
         self.keep = keep
-        self.head = (head or Spec("heads", "mlp")).build(in_dim).requires_grad_(False)
-        self.out_dim = self.head.out_dim + (in_dim if keep == "both" else 0)
+        self._spec = head or Spec("heads", "mlp")
+        self.take_parts((in_dim,))
+
+    @property
+    def out_dim(self) -> int:
+        """E, of the head's outputs, and D where both are kept."""
+        return self.projections + (self.in_dim if self.keep == "both" else 0)
+
+    def take_parts(self, sizes: tuple[int, ...]) -> None:
+        """Build a head for each part of the features."""
+        heads = [self._spec.build(size).requires_grad_(False) for size in sizes]
+        super().take_parts(sizes)
+        self.projections = sum(head.out_dim for head in heads)
+        self.head = heads[0] if len(heads) == 1 else HeadEach(heads, sizes)
         self.eval()
 
     def train(self, mode: bool = True) -> ProjectedEmbedding:
@@ -56,7 +69,10 @@ class ProjectedEmbedding(Embedding):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Map (N, D) to (N, E), D and the head's outputs or the latter alone."""
-        projected: Tensor = unit_rows(self.head(pooled))
-        if self.keep == "projection":
-            return projected
-        return torch.cat([unit_rows(pooled), projected], dim=1) * math.sqrt(0.5)
+        heads = self.head.each if isinstance(self.head, HeadEach) else (self.head,)
+        kept = []
+        for head, part in zip(heads, self.apart(pooled), strict=True):
+            if self.keep == "both":
+                kept.append(unit_rows(part))
+            kept.append(unit_rows(head(part)))
+        return torch.cat(kept, dim=1) * math.sqrt(1 / len(kept))

@@ -35,11 +35,11 @@ class Encoder(nn.Module, ABC):
     min_batch: int = 1
     """Records below which training raises ValueError."""
     trainable: ClassVar[bool] = True
-    autocast: ClassVar[bool] = True
+    autocast: bool = True
     """Whether the encoder may run under bfloat16 autocast."""
     exportable: bool = True
     """Whether its computation is one graph for batches of any size."""
-    embeds_steps: ClassVar[bool] = True
+    embeds_steps: bool = True
     """Whether windows of its local features can be pooled, for embeddings of single steps."""
 
     def __init__(self, in_channels: int, local_dim: int, pooling: Pooling, stride: int = 1) -> None:
@@ -51,9 +51,14 @@ class Encoder(nn.Module, ABC):
         self.stride = stride
 
     @property
-    def learner(self) -> Encoder:
-        """What a method trains: the encoder itself, or the part of it that learns."""
-        return self
+    def parts(self) -> tuple[int, ...]:
+        """How many features of `pooled` are of which encoder, where it is several; they add up."""
+        return (self.out_dim,)
+
+    @property
+    def learners(self) -> tuple[Encoder, ...]:
+        """What is trained, each by a method of its own: the encoder itself, or parts of it."""
+        return (self,)
 
     def prepare(self, sample: Batch, rng: Rng) -> None:
         """Take what must come from data (kernel biases), before the optimizer exists."""

@@ -8,7 +8,6 @@ from torch import Tensor
 from seqcl.batch import Batch, Encoded
 from seqcl.encoders.base import Encoder
 from seqcl.encoders.pooling import WholeRecords
-from seqcl.losses.similarity import unit_rows
 from seqcl.registry import Spec
 from seqcl.rng import Rng
 
@@ -16,7 +15,7 @@ __all__ = ["Beside"]
 
 
 class Beside(Encoder):
-    """Encode by two encoders; `pooled` is both, the learner's first, each of length 1.
+    """Encode by two encoders; `pooled` is both, the learner's first.
 
     A method trains `learner` alone, as if there were no other; what it gives and what random
     kernels give err in other records, so that a closed form over both ranks better than over
@@ -52,9 +51,14 @@ class Beside(Encoder):
         self.exportable = first.exportable and second.exportable
 
     @property
-    def learner(self) -> Encoder:
-        """The encoder that a method trains."""
-        return self.trained
+    def parts(self) -> tuple[int, ...]:
+        """Features of the learner or of each of its members, and of the other."""
+        return (*self.trained.parts, *self.fixed.parts)
+
+    @property
+    def learners(self) -> tuple[Encoder, ...]:
+        """What methods train."""
+        return self.trained.learners
 
     def train(self, mode: bool = True) -> Beside:
         """Keep the other encoder as it is: no statistics of batches, no dropout."""
@@ -76,5 +80,5 @@ class Beside(Encoder):
     def forward(self, batch: Batch, local: bool = False) -> Encoded:
         """Encode one view by both."""
         first, second = self.trained(batch, local=local), self.fixed(batch)
-        pooled = torch.cat((unit_rows(first.pooled), unit_rows(second.pooled)), dim=1)
+        pooled = torch.cat((first.pooled, second.pooled), dim=1)
         return Encoded(pooled, first.local, first.mask, batch)

@@ -39,7 +39,7 @@ class Frames(Encoder):
     """
 
     trainable: ClassVar[bool] = False
-    autocast: ClassVar[bool] = False
+    autocast = False
 
     weight: Tensor
     bias: Tensor

@@ -46,7 +46,7 @@ class ResNet2d(Encoder):
     """
 
     layouts: ClassVar[tuple[Axes, ...]] = ("CHW",)
-    embeds_steps: ClassVar[bool] = False
+    embeds_steps = False
 
     def __init__(
         self,

@@ -88,9 +88,9 @@ class Method(nn.Module, ABC):
     """Views beyond which there is none that it would look at; None = it takes any number."""
     min_batch: int = 2
     """Records below which there is nothing to learn."""
-    steady: ClassVar[bool] = True
+    steady: bool = True
     """Whether losses of the first and of later steps compare; not where a queue fills meanwhile."""
-    gathers: ClassVar[bool] = True
+    gathers: bool = True
     """Whether the loss sees the records of all processes, or those of its own alone."""
     sampler: Spec[Sampler] | None = None
     """What orders the records where ``training.sampler`` does not say; None = shuffled."""
@@ -107,6 +107,16 @@ class Method(nn.Module, ABC):
         return encoder
 
     @property
+    def name(self) -> str:
+        """What messages call it."""
+        return type(self.one).__name__
+
+    @property
+    def one(self) -> Method:
+        """One of several methods that are alike; itself, where it is one."""
+        return self
+
+    @property
     def projector(self) -> nn.Module | None:
         """What turns the encoder's output into what the loss compares; None = nothing does."""
         return getattr(self, "head", None)
@@ -121,7 +131,7 @@ class Method(nn.Module, ABC):
 
     def check(self, views: tuple[Batch, ...]) -> None:
         """Raise ValueError with too few views or records, or with views that it would ignore."""
-        name = type(self).__name__
+        name = self.name
         if self.most_views is not None and len(views) > self.most_views:
             raise ValueError(f"{name}: {len(views)} views; it takes at most {self.most_views}")
         if "two_views" in self.needs and len(views) < 2:

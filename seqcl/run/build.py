@@ -19,6 +19,7 @@ from seqcl.embeddings.base import Embedding
 from seqcl.encoders.base import Encoder
 from seqcl.errors import PresetError, UsageError
 from seqcl.methods.base import Method
+from seqcl.methods.several import Several
 from seqcl.model import Model
 from seqcl.registry import Spec
 from seqcl.rng import Rng
@@ -86,7 +87,7 @@ def build_model(
     with seeded(seed):
         frontend = preset.frontend.build(in_channels)
         encoder = _encoder(preset, frontend.out_channels)
-        embedding = embedding_spec(preset).build(encoder.out_dim)
+        embedding = _embedding(preset, encoder)
     scaler = Scaler(len(channels), mode=preset.data.scaler)
     return Model(
         scaler, frontend, encoder, embedding,
@@ -99,6 +100,15 @@ def _encoder(preset: Preset, in_channels: int) -> Encoder:
         return preset.encoder.build(in_channels)
     except ValueError as error:  # options that contradict each other
         raise PresetError(f"encoder: {error}") from None
+
+
+def _embedding(preset: Preset, encoder: Encoder) -> Embedding:
+    try:
+        embedding = embedding_spec(preset).build(encoder.out_dim)
+    except ValueError as error:
+        raise PresetError(f"embedding: {error}") from None
+    embedding.take_parts(encoder.parts)
+    return embedding
 
 
 def embedding_spec(preset: Preset) -> Spec[Embedding]:
@@ -123,7 +133,8 @@ def build_method(preset: Preset, model: Model, seed: int) -> Method:
     if preset.method is None:
         raise PresetError("method: none has nothing to train by gradient")
     with seeded(seed + 1):
-        return preset.method.build({"main": model.encoder.learner})
+        made = [preset.method.build({"main": one}) for one in model.encoder.learners]
+    return made[0] if len(made) == 1 else Several(made)
 
 
 def prepare(model: Model, dataset: Dataset, seed: int) -> None:

@@ -91,7 +91,7 @@ def assemble(
     if init is not None:
         _start_from(model, preset, init, dataset)
     views = preset.views.build()
-    _check_embedding_views(preset, views)
+    _check_embedding_views(preset, model, views)
     codes_of(dataset, model.embedding.alike)
     method = None
     if preset.method is None and isinstance(model.embedding, ProjectedEmbedding):
@@ -159,14 +159,14 @@ def _take_head(model: Model, method: Method) -> None:
     if not isinstance(model.embedding, ProjectedEmbedding):
         return
     head = method.projector
-    if model.encoder.learner is not model.encoder:
+    if sum(one.out_dim for one in model.encoder.learners) != model.encoder.out_dim:
         raise PresetError(
             "embedding: projected takes a head of the whole output of the encoder, and a method "
             "trains a part of this one; use embedding=identity or spectral"
         )
     if head is None:
         raise PresetError(
-            f"embedding: projected takes the head of a method, and {type(method).__name__} has "
+            f"embedding: projected takes the head of a method, and {method.name} has "
             "none for the encoder's output; use embedding=identity"
         )
     try:
@@ -215,7 +215,7 @@ def _unused(parts: Parts) -> Iterator[str]:
             )
         if "groups" in parts.method.takes and not parts.dataset.group_names:
             yield (
-                f"method: {type(parts.method).__name__} would learn from groups, and no record has "
+                f"method: {parts.method.name} would learn from groups, and no record has "
                 "one; name the column that holds it with data.group"
             )
         return
@@ -245,9 +245,9 @@ def _start_from(model: Model, preset: Preset, path: Path, dataset: Dataset) -> N
     model.encoder.load_state_dict(other.model.encoder.state_dict())
 
 
-def _check_embedding_views(preset: Preset, views: ViewGenerator) -> None:
+def _check_embedding_views(preset: Preset, model: Model, views: ViewGenerator) -> None:
     """Refuse views of the embedding that need records of another length than training's."""
-    own = preset.embedding.options.get("views")
+    own = model.embedding.views
     if own is not None and own.build().extra_steps != views.extra_steps:
         raise PresetError(
             f"embedding: its views ({own.name}) read {own.build().extra_steps} steps beside a "
@@ -263,7 +263,7 @@ def _check_views(method: Method, views: ViewGenerator, model: Model, dataset: Da
         made = views(batch, model.frontend, Rng(0))
     except ValueError as error:
         raise PresetError(f"views: {error}") from None
-    name = type(method).__name__
+    name = method.name
     if "overlap" in method.needs and not views.aligned:
         raise PresetError(
             f"views: those of {type(views).__name__} share no steps that could be matched, and "

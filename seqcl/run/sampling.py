@@ -54,8 +54,9 @@ def _ungrouped(dataset: Dataset) -> bool:
 
 def _who(method: Method, need: str) -> str:
     """Return who needs it: the method, or its loss with the option that asks for it."""
-    name, loss = f"method {type(method).__name__}", getattr(method, "loss", None)
-    if need in type(method).needs or not isinstance(loss, PairLoss):
+    one = method.one
+    name, loss = f"method {method.name}", getattr(one, "loss", None)
+    if need in type(one).needs or not isinstance(loss, PairLoss):
         return name
     option = loss.asking(need)
     return f"{name}: its loss {type(loss).__name__}{option and f' with {option}'}"
@@ -90,7 +91,7 @@ def check_batches(
     if told is None and "pairs" in method.together:
         told = _pairs_apart(dataset.pair_codes[rows])
     if told is not None:
-        name, s = type(method).__name__, "es" if count > 1 else ""
+        name, s = method.name, "es" if count > 1 else ""
         raise PresetError(
             f"training: in the first {count} batch{s} of {size} records {told}, and {name} has "
             "nothing to learn from that; use another training.sampler or a larger batch"

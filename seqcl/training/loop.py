@@ -193,7 +193,7 @@ def _check_batch(method: Method, loader: Loader, options: TrainingOptions) -> No
         raise PresetError(
             f"training: batch_size={options.batch_size} and accumulate={options.accumulate} with "
             f"{len(loader.dataset)} records{shared} give batches of {smallest}, and "
-            f"{type(method).__name__} needs {method.min_batch}; use more records or a larger batch"
+            f"{method.name} needs {method.min_batch}; use more records or a larger batch"
         )
 
 

@@ -19,7 +19,7 @@ from seqcl.rng import Rng
 
 ALL = sorted(registry("encoders"))
 NAMES = [name for name in ALL if "CT" in registry("encoders")[name].layouts]
-IMAGES = [name for name in ALL if "CHW" in registry("encoders")[name].layouts]
+IMAGES = [name for name in ALL if name not in NAMES]
 TRAINABLE = [name for name in NAMES if registry("encoders")[name].trainable]
 AUTOCAST = [name for name in ALL if registry("encoders")[name].autocast]
 TOLERANCE = 1e-5

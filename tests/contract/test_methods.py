@@ -16,6 +16,7 @@ from seqcl.batch import Batch
 from seqcl.encoders.conv1d import Conv1d
 from seqcl.encoders.time_frequency import TimeFrequency
 from seqcl.methods.base import NEEDS, Loss, Method, Progress
+from seqcl.methods.several import Several
 from seqcl.registry import registry
 from seqcl.training.guard import Guard
 from seqcl.training.optim import build_optimizer, set_learning_rate, skip_update
@@ -215,6 +216,43 @@ def test_all_that_it_learns_is_in_its_state(name: str) -> None:
     other.load_state_dict(state)
     for copied in (other, copy.deepcopy(method), pickle.loads(pickle.dumps(method))):
         assert train(copied, 3, first=5) == train(copy.deepcopy(method), 3, first=5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_members_of_an_ensemble_learn_what_each_would_alone(name: str) -> None:
+    if "paired" in registry("methods")[name].needs:
+        pytest.skip(f"{name} has an encoder for each side")
+    alone, together = [build(name, seed).train() for seed in (0, 1)], []
+    both = Several(copy.deepcopy(alone)).train()
+    for step in range(2):
+        torch.manual_seed(0)
+        before = torch.random.get_rng_state()
+        loss = both(views(step=step))
+        draws = not torch.equal(before, torch.random.get_rng_state())
+        loss.total.backward()
+        if draws and not step:  # members draw one after the other
+            together = [loss.total.item()]
+            break
+        losses = [one(views(step=step)) for one in alone]
+        torch.testing.assert_close(loss.total, (losses[0].total + losses[1].total) / 2)
+        for one, copied, own in zip(alone, both.methods, losses, strict=True):
+            own.total.backward()
+            for a, b in zip(one.parameters(), copied.parameters(), strict=True):
+                if a.grad is not None:
+                    torch.testing.assert_close(a.grad, 2 * b.grad)
+            one.after_step(Progress(step + 1, TOTAL_STEPS), own)
+        both.after_step(Progress(step + 1, TOTAL_STEPS), loss)
+        for one, copied in zip(alone, both.methods, strict=True):
+            for key, value in one.state_dict().items():
+                torch.testing.assert_close(value, copied.state_dict()[key])
+        both.zero_grad()
+        for one in alone:
+            one.zero_grad()
+    losses = train(Several([build(name, seed) for seed in (0, 1)]))
+    assert train(Several([build(name, seed) for seed in (0, 1)])) == losses
+    if build(name).steady:
+        assert sum(losses[-5:]) < sum(losses[:5])
+    assert all(torch.isfinite(torch.tensor([*losses, *together])))
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd", "lars"])

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import normalize
 
 from seqcl import ContrastiveEncoder, load
 from seqcl.batch import Batch
@@ -28,17 +27,18 @@ def write(folder: Path) -> Path:
     return folder / "some.npz"
 
 
-def test_pooled_is_both_each_of_length_1_and_local_is_the_learners() -> None:
+def test_pooled_is_both_and_local_is_the_learners() -> None:
     torch.manual_seed(0)
     encoder = Beside(2, learner=Spec("encoders", "conv1d", {"widths": (8,)})).eval()
     batch = Batch(torch.randn(5, 2, 40), torch.arange(5))
     encoder.prepare(batch, Rng(0))
     encoded = encoder(batch, local=True)
-    own = encoder.learner(batch, local=True)
-    expected = [normalize(own.pooled, dim=1), normalize(encoder.fixed(batch).pooled, dim=1)]
-    torch.testing.assert_close(encoded.pooled, torch.cat(expected, 1))
+    (learner,) = encoder.learners
+    own, other = learner(batch, local=True), encoder.fixed(batch)
+    assert torch.equal(encoded.pooled, torch.cat([own.pooled, other.pooled], 1))
     assert torch.equal(encoded.local, own.local)
-    assert encoder.out_dim == encoded.pooled.shape[1]
+    assert encoder.parts == (own.pooled.shape[1], other.pooled.shape[1])
+    assert encoder.out_dim == sum(encoder.parts)
 
 
 def test_an_encoder_that_cannot_learn_is_no_learner() -> None:
