@@ -7,8 +7,9 @@ the speed relative to librosa (audiomentations for views). The chain is noise at
 speed 0.9 to 1.1 and pitch of 2 semitones up or down, and its output is a log-mel spectrogram of
 64 bands for each system: seqcl changes the pitch on the spectrogram's bands, audiomentations on the
 waveform by a phase vocoder; seqcl changes the speed by linear interpolation, audiomentations
-resamples; the room of seqcl is decaying noise, that of audiomentations one measured response. CPU
-time of one thread, systems interleaved, median of the repeats. What is not installed is left out.
+resamples. Rooms are the same response of half a second from a file for both, and for `seqcl, noise
+as room` decaying noise that is drawn anew for every clip, which audiomentations has not. CPU time
+of one thread, systems interleaved, median of the repeats. What is not installed is left out.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def _torchaudio_mel() -> Any:
     )
 
 
-CHAIN = {
+CHAIN: dict[str, tuple[str, dict[str, Any]]] = {
     "noise": ("noise", {"snr_db": (0.0, 20.0)}),
     "room": ("reverb", {}),
     "speed": ("speed", {"rate": (0.9, 1.1)}),
@@ -118,41 +119,46 @@ PITCH = ("band_warp", {"scale": (1.0, 1.0), "shift": (-3.0, 3.0)})
 
 def views(folder: Path) -> dict[str, dict[str, Run]]:
     """Return each view alone, and the chain with its spectrogram."""
-    frontend = LogMel(1, normalise="none")
-    specs = {title: Spec("augmentations", name, o) for title, (name, o) in CHAIN.items()}
-    pitch = Spec("augmentations", *PITCH)
-    generators = {title: Independent(views=1, before=(spec,)) for title, spec in specs.items()}
-    identity = IdentityFrontend(1)
-    made: dict[str, dict[str, Run]] = {
-        title: {"seqcl": lambda step, g=g: g(BATCH, identity, Rng(0, step))[0].values}
-        for title, g in generators.items()
-    }
-    spectrograms = frontend(BATCH)
+    frontend, identity = LogMel(1, normalise="none"), IdentityFrontend(1)
+    decay = np.exp(-np.arange(RATE // 2) / (0.06 * RATE))
+    room = folder / "room"
+    room.mkdir()
+    soundfile.write(room / "0.wav", decay * np.random.default_rng(0).normal(size=len(decay)), RATE)
+    pitch, spectrograms = Spec("augmentations", *PITCH), frontend(BATCH)
     bands = Independent(views=1, after=(pitch,))
+    made: dict[str, dict[str, Run]] = {title: {} for title in CHAIN}
     made["pitch"] = {"seqcl": lambda step: bands(spectrograms, identity, Rng(0, step))[0].values}
-    waves = Independent(views=1, before=tuple(specs.values()))
-    made["noise, room, speed"] = {"seqcl": lambda step: waves(BATCH, identity, Rng(0, step))}
-    whole = Independent(views=1, before=tuple(specs.values()), after=(pitch,))
-    made["chain and log-mel"] = {
-        "seqcl": lambda step: whole(BATCH, frontend, Rng(0, step))[0].values
-    }
-    for title, run in _audiomentations(folder, frontend).items():
+    for system, options in (("seqcl", {"bank": str(room)}), ("seqcl, noise as room", {})):
+        specs = {
+            title: Spec("augmentations", name, options if title == "room" else given)
+            for title, (name, given) in CHAIN.items()
+        }
+        for title, spec in specs.items():
+            if title == "room" or system == "seqcl":
+                alone = Independent(views=1, before=(spec,))
+                made[title][system] = lambda step, g=alone: g(BATCH, identity, Rng(0, step))
+        waves = Independent(views=1, before=tuple(specs.values()))
+        whole = Independent(views=1, before=tuple(specs.values()), after=(pitch,))
+        for title, views, end in (
+            ("noise, room, speed", waves, identity), ("chain and log-mel", whole, frontend)
+        ):  # fmt: skip
+            made.setdefault(title, {})[system] = lambda step, g=views, end=end: g(
+                BATCH, end, Rng(0, step)
+            )
+    for title, run in _audiomentations(room / "0.wav", frontend).items():
         made[title] = {"audiomentations": run, **made[title]}
     return made
 
 
-def _audiomentations(folder: Path, frontend: LogMel) -> dict[str, Run]:
+def _audiomentations(room: Path, frontend: LogMel) -> dict[str, Run]:
     try:
         import audiomentations as am
     except ImportError as error:
         print(f"audiomentations: left out, {error}")
         return {}
-    decay = np.exp(-np.arange(RATE // 2) / (0.06 * RATE))
-    soundfile.write(folder / "room.wav", decay * np.random.default_rng(0).normal(size=len(decay)),
-                    RATE)  # fmt: skip
     parts = {
         "noise": am.AddGaussianSNR(min_snr_db=0, max_snr_db=20, p=1),
-        "room": am.ApplyImpulseResponse(str(folder / "room.wav"), p=1),
+        "room": am.ApplyImpulseResponse(str(room), p=1),
         "speed": am.Resample(int(RATE * 0.9), int(RATE * 1.1), p=1),
         "pitch": am.PitchShift(-2, 2, p=1),
     }
@@ -196,6 +202,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="2 repeats instead of 7")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    torch.set_grad_enabled(False)  # as views are made in training
     torch.zeros(2**22)  # freed at once, so that the allocator keeps its pages, as in training
     warnings.filterwarnings("ignore")
     repeats = 2 if options.quick else 7

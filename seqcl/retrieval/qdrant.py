@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqcl.errors import LockedError, MissingInputError, UsageError
+from seqcl.errors import ArtefactError, LockedError, MissingInputError, UsageError
 from seqcl.retrieval.entries import Entries
 from seqcl.retrieval.shards import Shards
 
@@ -161,10 +162,16 @@ class _Client:
 @contextmanager
 def _told(place: str) -> Iterator[None]:
     """Raise MissingInputError where a server does not answer, or not as it should."""
+    from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
     from qdrant_client.http.exceptions import ApiException
 
     try:
         yield
+    except ResourceExhaustedResponse as error:
+        raise MissingInputError(
+            f"qdrant {place}: takes no more requests for now ({_reason(error)}); try again in "
+            f"{error.retry_after_s} s"
+        ) from None
     except ApiException as error:
         raise MissingInputError(
             f"qdrant {place}: {_reason(error)}; check the address, that a Qdrant server runs "
@@ -185,6 +192,11 @@ def _opened(library: Any, place: str, *, make: bool) -> Any:
         raise UsageError(
             f"qdrant {place}: cannot be opened ({error.strerror}); name a folder that may be "
             "written, or the address of a server, http://HOST:PORT"
+        ) from None
+    except (ValueError, KeyError, sqlite3.Error) as error:
+        raise ArtefactError(
+            f"qdrant {place}: is damaged ({_reason(error)}); remove the folder and run 'seqcl "
+            "index' again, which uploads everything"
         ) from None
     except RuntimeError as error:
         if "already accessed" not in str(error):

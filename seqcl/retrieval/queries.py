@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from seqcl.batch import Axes
 from seqcl.data.dataset import Dataset
 from seqcl.data.source import Skipped
 from seqcl.errors import DataError, UsageError
@@ -35,6 +36,11 @@ _AT_ONCE = 1_024
 
 class Embedder(Protocol):
     """The run that an index was made with, as far as queries need it."""
+
+    @property
+    def layout(self) -> Axes:
+        """Axes of its records: series and sounds, or images."""
+        ...
 
     def open(self, source: str, most_steps: int | None = None) -> Dataset:
         """Open whole recordings, their channels matched to the run's.

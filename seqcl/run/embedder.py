@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from seqcl.batch import Axes
 from seqcl.data.collate import collate_rows
 from seqcl.data.dataset import Dataset, dataset_from_arrays
 from seqcl.errors import DataError
@@ -48,6 +49,11 @@ class RunEmbedder(Embedder):
     device: str = "auto"
     batch_size: int = 256
     cpu_threads: int | None = None
+
+    @property
+    def layout(self) -> Axes:
+        """Axes of the run's records."""
+        return self.run.preset.modality.layout
 
     def open(self, source: str, most_steps: int | None = None) -> Dataset:
         """Open whole recordings of so many steps, their channels matched to the run's."""

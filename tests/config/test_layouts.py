@@ -21,7 +21,10 @@ def test_the_modality_says_how_files_are_read() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("encoder=conv1d", "encoder: conv1d is not made for modality image. Those that are: ensemble, resne"),
+        (
+            "encoder=conv1d",
+            "encoder: conv1d is not made for modality image. Those that are: ensemble, resne",
+        ),
         ("views=overlapping", "overlapping is not made for modality image.*image_multi_crop"),
         ("views={independent: {before: [time_warp]}}", "time_warp is not made for modality image"),
         ("data.window=8", "window=8 cuts series into steps and these are images"),

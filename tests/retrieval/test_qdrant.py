@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqcl.errors import LockedError, MissingInputError, UsageError
+from seqcl.errors import ArtefactError, LockedError, MissingInputError, UsageError
 from seqcl.retrieval.qdrant import QdrantNeighbours, collection_name, connect, upload
 from seqcl.retrieval.ranking import Ranker
 
@@ -30,9 +31,12 @@ def client(tmp_path: Path) -> Any:
 class Refusing(BaseHTTPRequestHandler):
     """Answers as a server that keeps what it has."""
 
+    code = 403
+
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/collections" else 403)
+        self.send_response(200 if self.path == "/collections" else self.code)
         self.send_header("Content-Type", "application/json")
+        self.send_header("Retry-After", "7")
         self.end_headers()
         self.wfile.write(b'{"result": {"collections": []}, "status": "ok"}')
 
@@ -127,6 +131,25 @@ def test_a_server_that_refuses_is_told_in_one_line(server: str, ranker: Ranker) 
         with pytest.raises(MissingInputError, match=reason) as told:
             ask()
         assert "\n" not in str(told.value)
+
+
+def test_a_server_that_is_busy_says_when_to_come_again(
+    server: str, ranker: Ranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Refusing, "code", 429)
+    with pytest.raises(MissingInputError, match=r"no more requests for now .*again in 7 s"):
+        upload(connect(server), NAME, ranker.entries, ranker.shards)
+
+
+@pytest.mark.parametrize("name", ["meta.json", "storage.sqlite"])
+def test_a_damaged_folder_is_told(tmp_path: Path, ranker: Ranker, name: str) -> None:
+    pytest.importorskip("qdrant_client")
+    with closing(connect(str(tmp_path / "qdrant"), make=True)) as client:
+        upload(client, NAME, ranker.entries, ranker.shards)
+    (damaged,) = (tmp_path / "qdrant").rglob(name)
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    with pytest.raises(ArtefactError, match="is damaged .*; remove the folder and run 'seqcl"):
+        connect(str(tmp_path / "qdrant"))
 
 
 def test_a_folder_is_made_only_where_it_is_asked_for(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrom
 class PlainEmbedder:
     """Opens files as they are and embeds windows as their values."""
 
+    layout = "CT"
+
     def __init__(self, plain: Callable[[Dataset], np.ndarray]) -> None:
         self.embed = plain
 
@@ -138,6 +140,7 @@ def test_an_upload_beyond_the_limit_is_refused(searcher: Searcher, clips: Path) 
         ("q.npz", b"PK\x03\x04 not a zip", 422, "query.npz"),
         ("q.csv", b"x\n1\n2\n3", 422, "has 3 steps and an entry of the index has 16"),
         ("q.exe", b"MZ", 400, "q.exe: no reader for this suffix"),
+        ("q.png", b"\x89PNG", 400, "q.png: no reader for this suffix"),
         ("../../../etc/q.csv", b"x\n1", 422, "query.csv"),
     ],
 )

@@ -18,7 +18,14 @@ from seqcl.data.reader import Columns
 from seqcl.errors import DataError
 from seqcl.modalities.audio.files import AudioFileReader
 
-__all__ = ["bank_files", "coloured_bank", "folder_bank", "response_bank", "stretches"]
+__all__ = [
+    "bank_files",
+    "coloured_bank",
+    "folder_bank",
+    "response_bank",
+    "response_spectra",
+    "stretches",
+]
 
 _BYTES = 256 << 20
 """What the samples of a folder may take."""
@@ -75,7 +82,7 @@ def folder_bank(folder: str, rate_hz: int, device: torch.device) -> Tensor:
 def response_bank(folder: str, rate_hz: int, device: torch.device) -> Tensor:
     """Return the room responses of a folder, (R, K), each from its peak on, of energy 1.
 
-    What comes after a second is cut.
+    K is that of the longest one; what comes after a second is cut.
     """
     most = int(_RESPONSE_S * rate_hz)
     found = []
@@ -88,7 +95,17 @@ def response_bank(folder: str, rate_hz: int, device: torch.device) -> Tensor:
         found.append(padded)
     if not found:
         raise DataError(f"{folder}: its responses are silent or empty; give others")
-    return torch.from_numpy(np.stack(found)).to(device)
+    longest = max(int(response.nonzero()[0][-1]) for response in found) + 1
+    return torch.from_numpy(np.stack(found)[:, :longest].copy()).to(device)
+
+
+@lru_cache(maxsize=4)
+def response_spectra(
+    folder: str, rate_hz: int, steps: int, size: int, device: torch.device
+) -> Tensor:
+    """Return the Fourier transforms of size `size` of the responses' first `steps` samples."""
+    made: Tensor = torch.fft.rfft(response_bank(folder, rate_hz, device)[:, :steps], n=size)
+    return made
 
 
 def stretches(bank: Tensor, place: Tensor, steps: int) -> Tensor:

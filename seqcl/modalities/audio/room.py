@@ -11,7 +11,13 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from seqcl.batch import Batch
-from seqcl.modalities.audio.bank import bank_files, coloured_bank, response_bank, stretches
+from seqcl.modalities.audio.bank import (
+    bank_files,
+    coloured_bank,
+    response_bank,
+    response_spectra,
+    stretches,
+)
 from seqcl.modalities.audio.spectral import fast_length, power, rate_of, waves
 from seqcl.rng import Rng
 from seqcl.views.base import Params, ValueAugmentation, check_range
@@ -60,21 +66,33 @@ class Reverb(ValueAugmentation):
         """Convolve by Fourier transform, in float32."""
         values = waves(batch)
         steps = values.shape[-1]
-        response = self._responses(batch, params, values.device)[:, :steps]
-        size = fast_length(steps + response.shape[1] - 1)
+        response = self._spectra(batch, params, values.device)
+        size = 2 * (response.shape[1] - 1)
         spectrum = torch.fft.rfft(values, n=size)
-        spectrum *= torch.fft.rfft(response, n=size).unsqueeze(1)
+        spectrum *= response.unsqueeze(1)
         wet = torch.fft.irfft(spectrum, n=size)[..., :steps]
         ratio = power(values, batch) / power(wet, batch).clamp(min=1e-20)
         heard: Tensor = wet * ratio.sqrt()
         return heard.to(batch.values.dtype)
 
-    def _responses(self, batch: Batch, params: Params, device: torch.device) -> Tensor:
+    def _spectra(self, batch: Batch, params: Params, device: torch.device) -> Tensor:
+        """Return the transforms (B, n // 2 + 1) of responses, n even and enough for both."""
+        steps, rate = batch.values.shape[-1], rate_of(batch)
+        if self.bank is None:
+            response = self._decaying(batch, params, device)
+            alone: Tensor = torch.fft.rfft(response, n=_size(steps, response.shape[1]))
+            return alone
+        responses = response_bank(self.bank, round(rate), device)[:, :steps]
+        size = _size(steps, responses.shape[1])
+        chosen = (params["place"] * len(responses)).long()
+        if len(responses) > len(batch):  # to transform all of them would be more work
+            few: Tensor = torch.fft.rfft(responses[chosen], n=size)
+            return few
+        return response_spectra(self.bank, round(rate), steps, size, device)[chosen]
+
+    def _decaying(self, batch: Batch, params: Params, device: torch.device) -> Tensor:
         """Return (B, K), each of about energy 1 at its beginning."""
         rate = rate_of(batch)
-        if self.bank is not None:
-            responses = response_bank(self.bank, round(rate), device)
-            return responses[(params["place"] * len(responses)).long()]
         length = min(batch.values.shape[-1], max(2, int(self.decay_s[1] * rate)))
         noise = stretches(coloured_bank(0.0, 0.0, device), params["place"], length)
         seconds = torch.arange(length, device=device) / rate
@@ -85,3 +103,8 @@ class Reverb(ValueAugmentation):
         tail[:, 0] = 1.0
         response: Tensor = tail
         return response
+
+
+def _size(steps: int, response: int) -> int:
+    """Return an even size of transform in which nothing wraps around."""
+    return 2 * fast_length(-(-(steps + response - 1) // 2))

@@ -18,7 +18,14 @@ ASSUMED_HZ = 16_000.0
 
 @cache
 def fast_length(least: int) -> int:
-    """Return the smallest 2^a 3^b 5^c from `least` on: sizes that a Fourier transform likes."""
+    """Return a size from `least` on that a Fourier transform likes.
+
+    The smallest 2^a 3^b 5^c, or 2^a or 3 * 2^a where that is at most 3 % more than `least`: 8,192
+    points take three quarters of the time of 8,000.
+    """
+    for whole in (1 << (least - 1).bit_length(), 3 << max(0, (-(-least // 3) - 1).bit_length())):
+        if least <= whole <= least + least * 3 // 100:
+            return whole
     found = 1 << (least - 1).bit_length()
     five = 1
     while five < found:

@@ -84,7 +84,7 @@ def power_mel(values: Tensor, window: Tensor, filters: Tensor, spans: Spans, hop
     for part in [values] if whole else torch.split(values, max(1, _AT_ONCE // steps)):
         padded = F.pad(part, (size // 2, max(0, after)))
         spectrum = torch.stft(padded, size, hop, window=window, center=False, return_complex=True)
-        squares = torch.view_as_real(spectrum).square()
+        squares = torch.view_as_real(spectrum).square_()  # a fourth of the time of a copy
         power = (squares[..., 0] + squares[..., 1])[..., :frames]
         parts.append(torch.cat([filters[some, bins] @ power[:, bins] for some, bins in spans], 1))
     return parts[0] if whole else torch.cat(parts)

@@ -19,7 +19,6 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from seqcl.data.sources import reader_suffixes
 from seqcl.errors import DataError, MissingInputError, SeqclError, UsageError
 from seqcl.retrieval.searcher import Searcher
 from seqcl.retrieval.server.guard import Limits, TooLarge, is_allowed, receive
@@ -78,7 +77,7 @@ def _search(service: Service, limits: Limits) -> Any:
     ) -> Any:
         if not 1 <= k <= limits.matches:
             return JSONResponse({"error": f"k: is {k}; give 1 to {limits.matches}"}, 422)
-        suffix = _suffix(name)
+        suffix = _suffix(name, service.suffixes)
         with TemporaryDirectory(prefix="seqcl-") as folder:
             path = Path(folder) / f"query{suffix}"
             try:
@@ -116,9 +115,8 @@ def _add_guard(app: FastAPI, token: str | None) -> None:
         return JSONResponse({"error": str(error)}, status)
 
 
-def _suffix(name: str) -> str:
+def _suffix(name: str, known: Sequence[str]) -> str:
     """Return the known suffix of an uploaded file's name; raises UsageError for another."""
-    known = reader_suffixes()
     found = next((suffix for suffix in known if name.lower().endswith(suffix)), None)
     if found is None:
         raise UsageError(f"{Path(name).name}: no reader for this suffix; known: {' '.join(known)}")

@@ -26,6 +26,11 @@ class Service:
         self.limits = limits
         self._embedding = Lock()  # one query at a time uses all threads better than many at once
 
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Suffixes of files that can be queries: of series and sounds, or of images."""
+        return tuple(reader_suffixes(self.searcher.embedder.layout))
+
     def info(self) -> dict[str, Any]:
         """Return what the page needs before the first query."""
         entries, manifest = self.searcher.entries, self.searcher.manifest
@@ -35,7 +40,7 @@ class Service:
             "recordings": len(entries.recordings),
             "labels": list(entries.label_texts),
             "sound": is_sound(rates[0]),
-            "suffixes": list(reader_suffixes()),
+            "suffixes": list(self.suffixes),
             "upload_bytes": self.limits.upload_bytes,
             "calibrated": manifest.calibration is not None,
             "identifies": entries.window is not None,
