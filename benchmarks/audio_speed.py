@@ -199,13 +199,13 @@ def main() -> None:
     """Measure, print the table, write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="stem of the .md and .json to write")
-    parser.add_argument("--quick", action="store_true", help="2 repeats instead of 7")
+    parser.add_argument("--quick", action="store_true", help="2 repeats instead of 21")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)  # as views are made in training
     torch.zeros(2**22)  # freed at once, so that the allocator keeps its pages, as in training
     warnings.filterwarnings("ignore")
-    repeats = 2 if options.quick else 7
+    repeats = 2 if options.quick else 21
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         todo = {**decoding(folder), "log-mel": mels(), **views(folder)}
