@@ -2,11 +2,12 @@
 
     python benchmarks/closed_form.py --data FOLDER --out STEM [--seeds 3] [--sets A,B] [--quick]
 
-The default is the preset `series-instant`; every other row changes one thing. Features of a set
-and seed are computed once for all rows that share an encoder. Ridge regression chooses scaling
-and penalty on the training part; test parts are scored once, and those of more than 1,000 records
-by every k-th of them. Each set and seed runs in a process of its own with one thread; a stopped
-benchmark goes on where it was.
+The default is the preset `series-instant`; every other row changes one thing. All is judged on a
+third of the records of each class of the training parts, at most 600 records in all, so that what
+is chosen by these figures has seen no test part; sets in which fewer than 10 would be judged are
+left out. Features of a set and seed are computed once for all rows that share an encoder. Ridge
+regression chooses scaling and penalty on what is left. Each set and seed runs in a process of its
+own with one thread; a stopped benchmark goes on where it was.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ from seqcl.run.build import build_model, prepare
 PRESET = load_preset("series-instant")
 AUGMENTATIONS = PRESET.views.options["before"]
 METRICS = ("linear", "knn", "ari", "map")
-MOST_TEST = 1000
+MOST, FEWEST = 600, 10
+"""Records of a training part that are taken, and of those that are judged."""
 Flat = dict[str, Any]
 Views = Callable[[Batch, int], list[Batch]]
 
@@ -65,7 +67,7 @@ EMBEDDINGS: dict[str, Spec[Embedding]] = {
     **{f"ridge {r:g}": spectral(ridge=r) for r in (0.01, 0.03, 0.1, 1.0, 3.0, 10.0)},
     "ridge by Ledoit and Wolf": spectral(ridge=None),
     **{f"{d} dimensions": spectral(dim=d) for d in (16, 32, 64, 128, 256)},
-    **{f"{k} neighbours": spectral(neighbours=k) for k in (0, 1, 5)},
+    **{f"{k} neighbours": spectral(neighbours=k) for k in (0, 1, 3, 5, 12)},
 }
 """By row: those on the default features and views."""
 ENCODERS: dict[str, Mapping[str, Any]] = {
@@ -94,6 +96,10 @@ VIEWS: dict[str, Views] = {
     **{
         f"without {spec.name}": mixed(4, [s for s in AUGMENTATIONS if s.name != spec.name])
         for spec in AUGMENTATIONS
+    },
+    **{
+        f"with {name}": mixed(4, [*AUGMENTATIONS, Spec("augmentations", name, options)])
+        for name, options in (("time_warp", {"strength": 0.1}), ("jitter", {"sigma": 0.03}))
     },
 }
 """By row: other views."""
@@ -136,13 +142,26 @@ def measure(name: str, seed: int, folder: str) -> list[Flat]:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     sources = sources_of(name, folder)
-    train = open_dataset([sources[0]], PRESET.data)
-    test = open_dataset([sources[1]], PRESET.data, channels=train.channels)
-    test = test.subset(np.arange(0, len(test), -(-len(test) // MOST_TEST)))
+    train, test = parted(open_dataset([sources[0]], PRESET.data), seed)
+    if len(test) < FEWEST:
+        print(f"{name}: {len(test)} records to judge, left out", flush=True)
+        return []
     return [
         {"set": name, "seed": seed, "system": system, **scores}
         for system, scores in rows(train, test, seed)
     ]
+
+
+def parted(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+    """Return what is fitted to, and a third of the records of each class."""
+    labels = np.array([str(label) for label in dataset.labels or ()])
+    shuffled = np.random.default_rng(seed).permutation(len(dataset))[:MOST]
+    judged: list[int] = []
+    for label in np.unique(labels[shuffled]):
+        own = shuffled[labels[shuffled] == label]
+        judged += own[: max(1, len(own) // 3) if len(own) > 1 else 0].tolist()
+    fitted = sorted(set(shuffled.tolist()) - set(judged))
+    return dataset.subset(np.array(fitted)), dataset.subset(np.array(sorted(judged)))
 
 
 def rows(train: Dataset, test: Dataset, seed: int) -> Iterator[tuple[str, Flat]]:
