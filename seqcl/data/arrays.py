@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ __all__ = ["arrays_to_memory", "to_label"]
 
 Floats = npt.NDArray[np.float32]
 
+_FORMS = "numbers: (n, C, T), a list of (C, T_i), or (n, C, H, W); files go to `seqcl embed --data`"
+
 
 def arrays_to_memory(
     X: Any,
@@ -33,6 +35,8 @@ def arrays_to_memory(
 
     See `seqcl.data.dataset.dataset_from_arrays`.
     """
+    if isinstance(X, str | bytes | Path) or not hasattr(X, "__len__"):
+        raise TypeError(f"X is a {type(X).__name__}; needs {_FORMS}")
     if not len(X):
         raise DataError("X is empty; give at least one record")
     series, size = _series(X)
@@ -69,6 +73,8 @@ def arrays_to_memory(
 def to_label(value: Any) -> Label | None:
     """Return a label as a plain Python value; None, NaN and an empty text are no label."""
     plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, np.ndarray):
+        raise TypeError(f"a label is an array of shape {plain.shape}; needs one value a record")
     if plain is None or plain != plain or plain == "":
         return None
     if isinstance(plain, list | tuple):
@@ -83,8 +89,15 @@ def _series(X: Any) -> tuple[list[Floats], Size | None]:
 
     Images (n, C, H, W) become (C, H * W), and their size is returned too.
     """
-    if isinstance(X, list | tuple) and X and np.ndim(X[0]) == 2:
-        return [_float32(part) for part in X], None
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
+        X = list(X)
+    if isinstance(X, list | tuple):
+        if any(isinstance(part, str | bytes | Path) for part in X):
+            raise TypeError(f"X holds text ({X[0]!r}); needs {_FORMS}")
+        if np.ndim(X[0]) == 2:
+            return [_float32(part) for part in X], None
+        if all(np.ndim(part) == 1 for part in X) and len({len(part) for part in X}) > 1:
+            return [_float32(part)[None] for part in X], None
     if np.ndim(X) == 4:
         images = unit_images("X", channels_first("X", _array(X)))
         return list(images.reshape(*images.shape[:2], -1)), images.shape[2:]
@@ -92,9 +105,7 @@ def _series(X: Any) -> tuple[list[Floats], Size | None]:
     if values.ndim == 2:
         values = values[:, None, :]
     if values.ndim != 3:
-        raise ValueError(
-            f"X has shape {values.shape}; needs (n, C, T), a list of (C, T_i), or (n, C, H, W)"
-        )
+        raise ValueError(f"X has shape {values.shape}; needs {_FORMS}")
     lengths = observed_lengths(values).tolist()
     return [part[:, :length] for part, length in zip(values, lengths, strict=True)], None
 
@@ -112,13 +123,22 @@ def _float32(X: Any) -> Floats:
     array = _array(X)
     if array.dtype.kind == "c":
         raise TypeError(f"X is {array.dtype}; give real values, as np.abs(X)")
+    if array.dtype.kind in "USmM":
+        raise TypeError(f"X is {array.dtype}; needs {_FORMS}")
     with np.errstate(over="ignore"):  # where it is told, the record and the step are known
         values = array.astype(np.float32, copy=False)
     return values.filled(np.nan) if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
 
 
 def _column(name: str, items: Iterable[Any] | None, count: int) -> Sequence[Label | None]:
-    column = [None] * count if items is None else [to_label(item) for item in items]
+    if items is None:
+        return [None] * count
+    shape = getattr(items, "shape", None)
+    if shape is not None and len(shape) != 1:
+        raise ValueError(f"{name} has shape {tuple(shape)}; needs one item a record")
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        raise TypeError(f"{name} is a {type(items).__name__}; needs a list of one item a record")
+    column = [to_label(item) for item in items]
     if len(column) != count:
         raise ValueError(f"{name} has {len(column)} items for {count} records in X")
     return column

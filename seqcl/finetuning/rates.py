@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from seqcl.encoders.base import Encoder
+
 __all__ = ["layer_depths", "layer_rates"]
 
 
@@ -11,9 +13,23 @@ def layer_depths(encoder: nn.Module) -> dict[str, int]:
     """Return the layer that each parameter belongs to, counted from the input.
 
     Numbered layers (``blocks.2.norm.weight``) are 1 and up, by their first number; what is made
-    before them is 0; what is made after them, and the pooling, is one layer above the last.
+    before them is 0; what is made after them, and the pooling, is one layer above the last. Where
+    several parts of an encoder learn apart, each counts its own layers.
     """
-    names = [name for name, _ in encoder.named_parameters()]
+    learners = encoder.learners if isinstance(encoder, Encoder) else (encoder,)
+    own = {
+        id(parameter): depth
+        for learner in learners
+        for parameter, depth in zip(learner.parameters(), _depths(learner).values(), strict=True)
+    }
+    whole = _depths(encoder)
+    return {
+        name: own.get(id(parameter), whole[name]) for name, parameter in encoder.named_parameters()
+    }
+
+
+def _depths(module: nn.Module) -> dict[str, int]:
+    names = [name for name, _ in module.named_parameters()]
     numbers = [_number(name) for name in names]
     top = max((number for number in numbers if number is not None), default=0)
     first = next((row for row, number in enumerate(numbers) if number is not None), len(names))

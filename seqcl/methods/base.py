@@ -109,12 +109,12 @@ class Method(nn.Module, ABC):
     @property
     def name(self) -> str:
         """What messages call it."""
-        return type(self.one).__name__
+        return type(self.members[0]).__name__
 
     @property
-    def one(self) -> Method:
-        """One of several methods that are alike; itself, where it is one."""
-        return self
+    def members(self) -> tuple[Method, ...]:
+        """Methods that learn apart, all alike: itself, where it is one."""
+        return (self,)
 
     @property
     def projector(self) -> nn.Module | None:

@@ -19,8 +19,9 @@ __all__ = ["Several"]
 class Several(Method):
     """Train each of several encoders by a method of its own; the loss is the mean of theirs.
 
-    No gradient flows from one to another. The loop sees one method: a checkpoint holds all, and
-    `encode` gives the features of all, so that gradient caching works as for one.
+    Each learns by the gradient of its own loss, clipped by itself, and none flows from one to
+    another. The loop sees one method: a checkpoint holds all, and `encode` gives the features of
+    all, so that gradient caching works as for one.
 
     Args:
         methods: of one kind and with the same options, each around its encoder.
@@ -35,29 +36,24 @@ class Several(Method):
             setattr(self, name, attrgetter(name)(methods[0]))
 
     @property
-    def methods(self) -> list[Method]:
+    def members(self) -> tuple[Method, ...]:
         """The methods."""
-        return [one for one in self.each if isinstance(one, Method)]
-
-    @property
-    def one(self) -> Method:
-        """The first of them."""
-        return self.methods[0]
+        return tuple(one for one in self.each if isinstance(one, Method))
 
     @property
     def projector(self) -> nn.Module | None:
         """The heads of all; None where they have none."""
-        heads = [one.projector for one in self.methods]
+        heads = [one.projector for one in self.members]
         made = [head for head in heads if head is not None]
-        return HeadEach(made, [one.encoder.out_dim for one in self.methods]) if made else None
+        return HeadEach(made, [one.encoder.out_dim for one in self.members]) if made else None
 
     def check(self, views: tuple[Batch, ...]) -> None:
         """Raise ValueError as each of them would."""
-        self.one.check(views)
+        self.members[0].check(views)
 
     def encode(self, views: tuple[Batch, ...]) -> tuple[Encoded, ...]:
         """Encode each view by all encoders, their features side by side."""
-        found = zip(*[one.encode(views) for one in self.methods], strict=True)
+        found = zip(*[one.encode(views) for one in self.members], strict=True)
         return tuple(_beside(of_view) for of_view in found)
 
     def objective(self, encoded: tuple[Encoded, ...]) -> Loss:
@@ -65,7 +61,7 @@ class Several(Method):
         count = len(self.each)
         losses = [
             one.objective(tuple(_part(view, number, count) for view in encoded))
-            for number, one in enumerate(self.methods)
+            for number, one in enumerate(self.members)
         ]
         parts = {name: _mean([loss.parts[name] for loss in losses]) for name in losses[0].parts}
         carry = {
@@ -78,24 +74,27 @@ class Several(Method):
     @property
     def finished(self) -> bool:
         """Whether none of them has more to learn."""
-        return all(one.finished for one in self.methods)
+        return all(one.finished for one in self.members)
 
     def rate_factors(self) -> Mapping[str, float]:
         """Return learning rates over the common one, by parameter name."""
         return {
             f"each.{number}.{name}": factor
-            for number, one in enumerate(self.methods)
+            for number, one in enumerate(self.members)
             for name, factor in one.rate_factors().items()
         }
 
     def after_backward(self, progress: Progress) -> None:
-        """Let each change its gradients."""
-        for one in self.methods:
+        """Make of a share of the mean's gradient that of each loss; let each change its own."""
+        for one in self.members:
+            for weight in one.parameters():
+                if weight.grad is not None:
+                    weight.grad.mul_(len(self.each))
             one.after_backward(progress)
 
     def after_step(self, progress: Progress, loss: Loss) -> None:
         """Let each change its state by what it carried."""
-        for number, one in enumerate(self.methods):
+        for number, one in enumerate(self.members):
             own = f"{number}."
             carry = {k.removeprefix(own): v for k, v in loss.carry.items() if k.startswith(own)}
             one.after_step(progress, replace(loss, carry=carry))

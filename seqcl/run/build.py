@@ -105,9 +105,9 @@ def _encoder(preset: Preset, in_channels: int) -> Encoder:
 def _embedding(preset: Preset, encoder: Encoder) -> Embedding:
     try:
         embedding = embedding_spec(preset).build(encoder.out_dim)
+        embedding.take_parts(encoder.parts)
     except ValueError as error:
         raise PresetError(f"embedding: {error}") from None
-    embedding.take_parts(encoder.parts)
     return embedding
 
 

@@ -162,7 +162,7 @@ def _take_head(model: Model, method: Method) -> None:
     if sum(one.out_dim for one in model.encoder.learners) != model.encoder.out_dim:
         raise PresetError(
             "embedding: projected takes a head of the whole output of the encoder, and a method "
-            "trains a part of this one; use embedding=identity or spectral"
+            "trains a part of this one; use embedding=each, spectral or identity"
         )
     if head is None:
         raise PresetError(

@@ -67,7 +67,10 @@ def refuse_changes(out: Path, preset: Preset, facts: dict[str, Any]) -> None:
     changes += differences(before.get("finetune"), facts.get("finetune"), "finetune")
     if changes:
         lead = f"--resume {out}: "
-        advice = "repeat the options of the first call, or use another --out"
+        advice = (
+            f"repeat the options of the first call; where the preset itself has changed since, "
+            f"resume with {out / 'preset.yaml'} in its place; or use another --out"
+        )
         raise PresetError([lead + text for text in (*changes, advice)])
 
 

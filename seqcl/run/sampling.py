@@ -54,7 +54,7 @@ def _ungrouped(dataset: Dataset) -> bool:
 
 def _who(method: Method, need: str) -> str:
     """Return who needs it: the method, or its loss with the option that asks for it."""
-    one = method.one
+    one = method.members[0]
     name, loss = f"method {method.name}", getattr(one, "loss", None)
     if need in type(one).needs or not isinstance(loss, PairLoss):
         return name

@@ -43,6 +43,9 @@ class Diagnostics:
         self.probe = probe
         self.untrained: Measures | None = None
         """What the first call of `measure` gave."""
+        self._first: list[Measures] = []
+        self._last: list[Measures] = []
+        """Of each method that learns apart, at the first and at the last call."""
 
     def measure(self, method: Method) -> Measures:
         """Return all measures by name; changes nothing in `method`, draws no random number.
@@ -52,20 +55,31 @@ class Diagnostics:
         pairs fall into each of `BINS` equal steps from -1 to 1. Views of one kind alone, as CPC
         has, make every positive 1.
 
-        Nothing is measured ({}) of embeddings that are not finite: the guard tells those, with
-        their step and records.
+        Of methods that learn apart these are the means of theirs, the counts their sums. Nothing
+        is measured ({}) of embeddings that are not finite: the guard tells those, with their step
+        and records.
         """
         was_training = method.training
         method.eval()
+        self._last = [self._of_one(one) for one in method.members]
+        method.train(was_training)
+        self._first = self._first or self._last
+        if not all(self._last):
+            return {}
+        measured = _mean(self._last)
+        self.untrained = self.untrained or measured
+        return measured
+
+    def _of_one(self, method: Method) -> Measures:
+        """Return all measures of a method that is one."""
         with torch.no_grad():
             pooled = encoded(method, self.views)
         probed = {} if self.probe is None else self.probe.measure(method)
-        method.train(was_training)
         first, last = pooled[0], pooled[min(1, len(pooled) - 1)]
         if not (np.isfinite(first).all() and np.isfinite(last).all()):
             return {}
         positives, negatives = pair_cosines(first, last)
-        measured: Measures = {
+        return {
             "relative_std": relative_std(first),
             "rankme": rankme(first),
             "alignment": alignment(first, last),
@@ -76,28 +90,15 @@ class Diagnostics:
             "positive_cosines": _counts(positives),
             "negative_cosines": _counts(negatives),
         }
-        self.untrained = self.untrained or measured
-        return measured
 
     def warnings(self, measured: Measures) -> list[str]:
         """Say in words what collapsed since the start and what to change; [] if nothing did."""
-        if not measured:
-            return []
-        start = cast(dict[str, float], self.untrained or measured)
-        spread, rank = (cast(float, measured[name]) for name in ("relative_std", "rankme"))
-        if spread < _LEAST_STD * start["relative_std"]:
-            return [
-                f"the embedding is collapsing: records differ less and less (relative_std "
-                f"{spread:.3f}, {start['relative_std']:.3f} before training); lower training.lr, "
-                f"or use a larger training.batch_size or milder views"
-            ]
-        if rank < _LEAST_RANK * start["rankme"]:
-            return [
-                f"the embedding is losing dimensions (rankme {rank:.1f}, {start['rankme']:.1f} "
-                f"before training); use a larger training.batch_size, a lower temperature or "
-                f"stronger views"
-            ]
-        return []
+        if len(self._last) > 1 and all(self._first) and all(self._last):
+            pairs = zip(self._first, self._last, strict=True)
+            told = [(number, _collapse(*pair)) for number, pair in enumerate(pairs)]
+            return [f"member {number}: {text}" for number, text in told if text]
+        text = _collapse(self.untrained or measured, measured) if measured else ""
+        return [text] if text else []
 
 
 class Movement:
@@ -112,6 +113,35 @@ class Movement:
         now = [weight.detach() for weight in self.module.parameters()]
         change = _norm([a - b for a, b in zip(now, self._start, strict=True)])
         return change / max(1e-12, _norm(self._start))
+
+
+def _mean(each: list[Measures]) -> Measures:
+    """Return the means of numbers and the sums of counts."""
+    mean: Measures = {}
+    for name, value in each[0].items():
+        if isinstance(value, list):
+            mean[name] = np.sum([one[name] for one in each], axis=0).tolist()
+        else:
+            mean[name] = float(np.mean([one[name] for one in each]))
+    return mean
+
+
+def _collapse(start: Measures, now: Measures) -> str:
+    """Say what collapsed since the start and what to change; "" if nothing did."""
+    spread, rank = (cast(float, now[name]) for name in ("relative_std", "rankme"))
+    spread_then, rank_then = (cast(float, start[name]) for name in ("relative_std", "rankme"))
+    if spread < _LEAST_STD * spread_then:
+        return (
+            f"the embedding is collapsing: records differ less and less (relative_std "
+            f"{spread:.3f}, {spread_then:.3f} before training); lower training.lr, or use a "
+            "larger training.batch_size or milder views"
+        )
+    if rank < _LEAST_RANK * rank_then:
+        return (
+            f"the embedding is losing dimensions (rankme {rank:.1f}, {rank_then:.1f} before "
+            "training); use a larger training.batch_size, a lower temperature or stronger views"
+        )
+    return ""
 
 
 def _counts(cosines: npt.NDArray[np.float64]) -> list[int]:

@@ -54,7 +54,13 @@ def backward(
 
 
 def clip_gradient(module: nn.Module, largest: float | None) -> Tensor:
-    """Scale the gradient down to norm `largest`; returns its norm before, on the device."""
+    """Scale the gradient down to norm `largest`; returns its norm before, on the device.
+
+    Of methods that learn apart each has its own, and the largest norm is returned.
+    """
+    members = module.members if isinstance(module, Method) else (module,)
+    if len(members) > 1:
+        return torch.stack([clip_gradient(one, largest) for one in members]).amax()
     weights = [weight for weight in module.parameters() if weight.grad is not None]
     norm = torch.nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
     if largest is not None:

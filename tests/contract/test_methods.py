@@ -5,11 +5,13 @@ import pickle
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from waiting import Waits
 
 from seqcl.batch import Batch
@@ -218,41 +220,41 @@ def test_all_that_it_learns_is_in_its_state(name: str) -> None:
         assert train(copied, 3, first=5) == train(copy.deepcopy(method), 3, first=5)
 
 
+class Undrawn(TorchFunctionMode):
+    """Gives the same numbers at every draw, so that who draws first does not matter."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        state = torch.random.get_rng_state()
+        found = func(*args, **(kwargs or {}))
+        torch.random.set_rng_state(state)
+        return found
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_members_of_an_ensemble_learn_what_each_would_alone(name: str) -> None:
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "lars"])
+def test_members_of_an_ensemble_learn_what_each_would_alone(name: str, kind: str) -> None:
     if "paired" in registry("methods")[name].needs:
         pytest.skip(f"{name} has an encoder for each side")
-    alone, together = [build(name, seed).train() for seed in (0, 1)], []
+    alone = [build(name, seed).train() for seed in (0, 1)]
     both = Several(copy.deepcopy(alone)).train()
-    for step in range(2):
-        torch.manual_seed(0)
-        before = torch.random.get_rng_state()
-        loss = both(views(step=step))
-        draws = not torch.equal(before, torch.random.get_rng_state())
-        loss.total.backward()
-        if draws and not step:  # members draw one after the other
-            together = [loss.total.item()]
-            break
-        losses = [one(views(step=step)) for one in alone]
-        torch.testing.assert_close(loss.total, (losses[0].total + losses[1].total) / 2)
-        for one, copied, own in zip(alone, both.methods, losses, strict=True):
-            own.total.backward()
-            for a, b in zip(one.parameters(), copied.parameters(), strict=True):
-                if a.grad is not None:
-                    torch.testing.assert_close(a.grad, 2 * b.grad)
-            one.after_step(Progress(step + 1, TOTAL_STEPS), own)
-        both.after_step(Progress(step + 1, TOTAL_STEPS), loss)
-        for one, copied in zip(alone, both.methods, strict=True):
-            for key, value in one.state_dict().items():
-                torch.testing.assert_close(value, copied.state_dict()[key])
-        both.zero_grad()
-        for one in alone:
-            one.zero_grad()
-    losses = train(Several([build(name, seed) for seed in (0, 1)]))
-    assert train(Several([build(name, seed) for seed in (0, 1)])) == losses
-    if build(name).steady:
-        assert sum(losses[-5:]) < sum(losses[:5])
-    assert all(torch.isfinite(torch.tensor([*losses, *together])))
+    options = TrainingOptions(optimizer=kind, clip_norm=0.1)
+    trained = [(method, build_optimizer(method, options)) for method in (both, *alone)]
+    for step in range(3):
+        losses = []
+        for method, optimizer in trained:
+            optimizer.zero_grad()
+            with Undrawn():
+                loss = backward(method, views(step=step), 1, (1, step))
+            method.after_backward(Progress(step, TOTAL_STEPS))
+            clip_gradient(method, options.clip_norm)
+            set_learning_rate(optimizer, 1e-2)
+            optimizer.step()
+            method.after_step(Progress(step + 1, TOTAL_STEPS), loss)
+            losses.append(loss.total)
+        torch.testing.assert_close(losses[0], (losses[1] + losses[2]) / 2)
+    for one, copied in zip(alone, both.members, strict=True):
+        for key, value in one.state_dict().items():
+            torch.testing.assert_close(value, copied.state_dict()[key], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd", "lars"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -88,7 +90,16 @@ def test_an_empty_text_is_no_label_group_or_mark() -> None:
         ({"X": [np.zeros((2, 3)), np.zeros((1, 3))]}, DataError, "#1 has 1 channels, the first 2"),
         ({"X": np.zeros((2, 1, 0))}, DataError, "record #0 has no observed value"),
         ({"X": np.zeros((2, 1, 3), complex)}, TypeError, "X is complex128; give real values"),
-        ({"X": np.zeros(3)}, ValueError, r"shape \(3,\); needs \(n, C, T\)"),
+        ({"X": np.zeros(3)}, ValueError, r"shape \(3,\); needs numbers: \(n, C, T\)"),
+        ({"X": None}, TypeError, "X is a NoneType; needs numbers"),
+        ({"X": Path("a.npz")}, TypeError, "X is a .*Path; needs .*; files go to `seqcl embed"),
+        ({"X": ["a.npz", "b.npz"]}, TypeError, "X holds text"),
+        ({"X": np.array([["a"]])}, TypeError, "X is <U1; needs numbers"),
+        ({"X": np.zeros((2, 3), "datetime64[s]")}, TypeError, "X is datetime64"),
+        ({"X": np.zeros((2, 1, 3)), "y": np.zeros((2, 2))}, ValueError, r"y has shape \(2, 2\)"),
+        ({"X": np.zeros((2, 1, 3)), "y": "ab"}, TypeError, "y is a str; needs a list"),
+        ({"X": np.zeros((2, 1, 3)), "y": 1}, TypeError, "y is a int; needs a list"),
+        ({"X": np.zeros((2, 1, 3)), "y": [np.zeros(2)] * 2}, TypeError, "label is an array"),
         ({"X": np.zeros((2, 1, 3)), "y": [1]}, ValueError, "y has 1 items for 2 records"),
         ({"X": np.zeros((2, 1, 3)), "groups": [1]}, ValueError, "groups has 1 items for 2"),
         ({"X": np.zeros((2, 1, 3)), "ids": ["a"]}, ValueError, "ids has 1 items for 2"),
@@ -100,3 +111,13 @@ def test_arrays_that_do_not_fit_are_an_error(
 ) -> None:
     with pytest.raises(error, match=message):
         dataset_from_arrays(**given)  # type: ignore[arg-type]
+
+
+def test_series_of_unequal_length_may_be_an_object_array_or_of_one_dimension() -> None:
+    parts = [np.arange(3.0), np.arange(5.0)]
+    objects = np.empty(2, dtype=object)
+    objects[:] = [part[None] for part in parts]
+    for given in (parts, objects):
+        found = dataset_from_arrays(given)
+        assert found.lengths.tolist() == [3, 5]
+        assert np.array_equal(found.record(1).values[0], parts[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from seqcl.run.fitting import assemble, fit
 from seqcl.run.pretraining import Settings, pretrain
 from seqcl.training.embed import embed
 
-SMALL = "encoder={ensemble: {of: {conv1d: {widths: [8, 8]}}, members: 3}}"
+SMALL = "encoder={ensemble: {of: {conv1d: {widths: [8, 8], norm: layer}}, members: 3}}"
 STEPS = ("training.steps=3", "training.batch_size=8", "training.diagnose_every=0")
 
 
@@ -31,11 +32,12 @@ def waves() -> np.ndarray:
     return np.stack(rows).astype(np.float32)
 
 
-def trained(*overrides: str, preset: str = "series", seed: int = 0):
+def trained(*overrides: str, preset: str = "series", seed: int = 0, fitted: bool = True):
     data = dataset_from_arrays(waves())
     given = load_preset(preset, (SMALL, *STEPS, *overrides))
     parts = assemble(given, data, seed=seed, device=torch.device("cpu"))
-    fit(parts)
+    if fitted:
+        fit(parts)
     return parts, data
 
 
@@ -80,7 +82,7 @@ def test_each_member_keeps_its_own_projection_and_the_cosine_is_the_mean_of_thei
         pooled = parts.model.encoder(batch).pooled
         found = parts.model.embedding(pooled)
         cosines = []
-        for member, method in zip(parts.model.encoder.members, parts.method.methods, strict=True):
+        for member, method in zip(parts.model.encoder.members, parts.method.members, strict=True):
             own = member(batch).pooled
             for kept in (own, method.head(own)):
                 kept = normalize(kept, dim=1)
@@ -97,11 +99,12 @@ def test_each_member_keeps_its_own_projection_and_the_cosine_is_the_mean_of_thei
      "method.swav.prototypes=4", "method.swav.queue=16"),
 ])  # fmt: skip
 def test_all_members_learn_with_any_option(options: tuple[str, ...]) -> None:
-    before = trained("training.steps=1", *options)[0].model.encoder.state_dict()
-    after = trained("training.steps=3", *options)[0].model.encoder.state_dict()
+    parts = trained(*options, fitted=False)[0]
+    after = dict(trained(*options)[0].model.encoder.named_parameters())
+    before = dict(parts.model.encoder.named_parameters())
     for number in range(3):
         own = [name for name in before if name.startswith(f"members.{number}.")]
-        assert any(not torch.equal(before[name], after[name]) for name in own)
+        assert all(not torch.equal(before[name], after[name]) for name in own)
 
 
 def test_a_closed_form_for_each_member_or_one_for_all() -> None:
@@ -111,7 +114,7 @@ def test_a_closed_form_for_each_member_or_one_for_all() -> None:
         assert embed(parts.model, data).values.shape == (24, width)
 
 
-def test_a_run_is_resumed_loaded_embeds_steps_and_is_fine_tuned(tmp_path: Path) -> None:
+def test_a_run_is_resumed_embeds_steps_and_is_fine_tuned(tmp_path: Path) -> None:
     from seqcl.run.finetuning import FinetuneSettings, finetune
 
     np.savez(tmp_path / "some.npz", X=waves(), y=np.arange(24) % 6)
@@ -119,9 +122,11 @@ def test_a_run_is_resumed_loaded_embeds_steps_and_is_fine_tuned(tmp_path: Path) 
         sources=[str(tmp_path / "some.npz")], overrides=(SMALL, *STEPS, "embedding=projected")
     )
     pretrain("series", settings, tmp_path / "run")
-    run = load(tmp_path / "run")
-    values = waves()
-    assert np.array_equal(run.embed(values), load(tmp_path / "run").embed(values))
+    pretrain("series", settings, tmp_path / "cut", max_minutes=1e-9)
+    assert json.loads((tmp_path / "cut" / "manifest.json").read_text())["train"]["steps"] == 1
+    pretrain("series", settings, tmp_path / "cut", resume=True)
+    run, values = load(tmp_path / "run"), waves()
+    assert np.array_equal(run.embed(values), load(tmp_path / "cut").embed(values))
     steps = run.embed(values, level="step")
     assert steps.shape == (24 * 64, run.model.embedding.out_dim)
     given = FinetuneSettings(
@@ -133,7 +138,9 @@ def test_a_run_is_resumed_loaded_embeds_steps_and_is_fine_tuned(tmp_path: Path) 
 
 
 def test_prepare_draws_for_each_member_by_itself() -> None:
-    encoder = Ensemble(1, of=Spec("encoders", "beside"))
-    encoder.prepare(Batch(torch.randn(8, 1, 64), torch.arange(8)), Rng(0))
+    encoder = Ensemble(2, of=Spec("encoders", "beside"))
+    encoder.prepare(Batch(torch.randn(8, 2, 64), torch.arange(8)), Rng(0))
+    first, second = (member.fixed.state_dict() for member in encoder.members)
+    assert any(not torch.equal(first[name], second[name]) for name in first)
     assert len(encoder.parts) == 4
     assert len(encoder.learners) == 2

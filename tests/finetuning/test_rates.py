@@ -36,3 +36,16 @@ def test_every_encoder_has_a_rate_for_every_parameter(name: str) -> None:
     rates = layer_rates(encoder, 0.5)
     assert set(rates) == {key for key, _ in encoder.named_parameters()}
     assert not rates or 0 < min(rates.values()) < max(rates.values()) == 0.5
+
+
+def test_members_that_learn_apart_count_their_own_layers() -> None:
+    conv = Spec("encoders", "conv1d", {"widths": (4, 4)})
+    alone = layer_rates(conv.build(2), 0.5)
+    encoders = registry("encoders")
+    ensemble = encoders["ensemble"](2, of=conv, members=3)
+    beside = encoders["beside"](2, learner=Spec("encoders", "ensemble", {"of": conv}))
+    for encoder, lead in ((ensemble, ""), (beside, "trained.")):
+        rates = layer_rates(encoder, 0.5)
+        for member in range(2):
+            own = {name: rates[f"{lead}members.{member}.{name}"] for name in alone}
+            assert own == alone

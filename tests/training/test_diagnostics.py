@@ -1,8 +1,11 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 from toy_training import CHANNELS, Collecting, Toy, same_bits
 
+from seqcl.methods.several import Several
 from seqcl.metrics.collapse import alignment, pair_cosines, rankme, relative_std, uniformity
 from seqcl.rng import Rng
 from seqcl.training import probe
@@ -68,6 +71,24 @@ def test_a_collapsed_embedding_is_told_with_what_to_change(toy, views):
         "the embedding is collapsing: records differ less and less (relative_std"
     )
     assert "lower training.lr" in text
+
+
+def test_of_members_that_learn_apart_the_mean_is_told_and_which_collapses(toy, views):
+    methods = [copy.deepcopy(toy.method), copy.deepcopy(toy.method)]
+    with torch.no_grad():
+        methods[1].encoder.conv.weight.mul_(torch.rand_like(methods[1].encoder.conv.weight))
+    alone = [Diagnostics(views).measure(one) for one in methods]
+    both = Several(methods)
+    watching = Diagnostics(views)
+    measured = watching.measure(both)
+    assert measured["rankme"] == pytest.approx((alone[0]["rankme"] + alone[1]["rankme"]) / 2)
+    counts = [one["negative_cosines"] for one in alone]
+    assert measured["negative_cosines"] == [a + b for a, b in zip(*counts, strict=True)]
+    assert watching.warnings(measured) == []
+    with torch.no_grad():
+        methods[1].encoder.conv.weight.zero_()
+    (text,) = watching.warnings(watching.measure(both))
+    assert text.startswith("member 1: the embedding is collapsing")
 
 
 def test_lost_dimensions_are_told_with_what_to_change():

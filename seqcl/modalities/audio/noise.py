@@ -60,4 +60,4 @@ class Noise(ValueAugmentation):
         noise = stretches(ring, params["place"], values.shape[-1]).unsqueeze(1)
         ratio = power(values, batch) / power(noise, batch).clamp(min=1e-12)
         factor: Tensor = ratio.sqrt() * 10 ** (-params["snr_db"] / 20)
-        return noise.mul_(factor).add_(values).to(batch.values.dtype)  # `stretches` gave a copy
+        return (noise.mul_(factor) + values).to(batch.values.dtype)  # `stretches` gave a copy

@@ -52,6 +52,16 @@ def test_noise_has_the_ratio_that_was_drawn_over_real_steps(length):
     assert torch.allclose(10 * ratio.log10(), params["snr_db"].flatten(), atol=0.01)
 
 
+@pytest.mark.parametrize("change", [Noise(), Reverb(), Equaliser(), Gain(), Polarity(), Clipping()])
+def test_all_channels_of_a_record_are_changed_alike(change):
+    one = waves()
+    two = one.with_values(one.values.expand(-1, 2, -1).clone())
+    params = change.sample(two, Rng(0))
+    changed = change.apply(two, params).values
+    torch.testing.assert_close(changed[:, 0], changed[:, 1])
+    torch.testing.assert_close(changed[:, :1], change.apply(one, params).values)
+
+
 @pytest.mark.parametrize("colour", [0.0, 1.0, 2.0])
 def test_coloured_noise_falls_as_its_exponent_says(colour):
     noise = coloured_bank(colour, colour, torch.device("cpu"))
