@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,10 @@ from seqcl.training.probe import Probe
 
 
 class Unchanging(torch.nn.Module):
+    @property
+    def members(self) -> tuple[Unchanging, ...]:
+        return (self,)
+
     def encode(self, views: tuple[Batch, ...]) -> list[Encoded]:
         return [Encoded(view.values[:, :, 0], None, None, view) for view in views]
 

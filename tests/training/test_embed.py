@@ -15,7 +15,7 @@ from seqcl.views.frontend import IdentityFrontend
 
 ALL = sorted(REGISTRIES["encoders"])
 ENCODERS = [name for name in ALL if "CT" in registry("encoders")[name].layouts]
-IMAGES = [name for name in ALL if "CHW" in registry("encoders")[name].layouts]
+IMAGES = [name for name in ALL if name not in ENCODERS]
 CHANNELS = ("x", "y")
 
 
