@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from seqcl.batch import Batch
@@ -154,12 +156,20 @@ def prepare(model: Model, dataset: Dataset, seed: int) -> None:
 
 
 def sample_of(
-    model: Model, dataset: Dataset, seed: int, size: int = _SAMPLE, *, by_group: bool = True
+    model: Model,
+    dataset: Dataset,
+    seed: int,
+    size: int = _SAMPLE,
+    *,
+    among: npt.NDArray[np.int64] | None = None,
+    by_group: bool = True,
 ) -> Batch:
     """Return up to `size` records of the dataset, the same ones for equal seeds.
 
-    `by_group`: with the norms of its groups, where the front end takes them.
+    `among`: rows to choose from; None = all. `by_group`: with the norms of the dataset's groups,
+    where the front end takes them.
     """
-    rows = Rng(seed, 2).host.permutation(len(dataset))[:size]
+    rows = np.arange(len(dataset)) if among is None else among
+    chosen = np.sort(rows[Rng(seed, 2).host.permutation(len(rows))[:size]])
     collate = model.collate(dataset if by_group else None)
-    return collate_rows(dataset, sorted(rows.tolist()), collate)
+    return collate_rows(dataset, chosen.tolist(), collate)

@@ -185,8 +185,8 @@ def _probed(parts: Parts) -> Batch | None:
     shared = codes[(codes >= 0) & (groups > 1)]
     if len(shared) < 2:
         return None
-    known = data.subset(np.flatnonzero(np.isin(data.label_codes, shared)))
-    return sample_of(parts.model, known, parts.seed)
+    known = np.flatnonzero(np.isin(data.label_codes, shared))
+    return sample_of(parts.model, data, parts.seed, among=known)
 
 
 def _classes(data: Dataset) -> bool:

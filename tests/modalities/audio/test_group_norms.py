@@ -134,6 +134,19 @@ def test_training_and_its_probes_go_by_groups_too() -> None:
     torch.testing.assert_close(watched.norms, expected.expand(12, -1, -1))
 
 
+def test_some_records_of_a_part_keep_the_norms_of_its_groups() -> None:
+    data = grouped(["a", "b"] * 6, [1.0, 30.0] * 6)
+    rows = np.array([0, 1, 3, 4])
+    model = model_of(data)
+    some, whole = (sample_of(model, data, 0, among=among) for among in (rows, None))
+    assert some.norms is not None
+    assert whole.norms is not None
+    torch.testing.assert_close(some.norms, whole.norms[rows], rtol=0, atol=0)
+    alone = sample_of(model, data.subset(rows), 0).norms
+    assert alone is not None
+    assert (alone - some.norms).abs().max() > 1e-3
+
+
 def test_data_without_groups_are_told_of() -> None:
     data = grouped(None)
     model_of(data)
