@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +32,7 @@ class Several(Method):
         encoders = {str(number): one.encoder for number, one in enumerate(methods)}
         object.__setattr__(self, "encoders", nn.ModuleDict(encoders))  # registered in `each`
         for name in _ALIKE:
-            setattr(self, name, attrgetter(name)(methods[0]))
+            setattr(self, name, getattr(methods[0], name))
 
     @property
     def members(self) -> tuple[Method, ...]:

@@ -41,7 +41,7 @@ def unscaled(rocket, pooled):
     return torch.where(scale > 0, pooled / scale.clamp(min=1e-30) + rocket.pool.centre, torch.nan)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3, 12])
 @pytest.mark.parametrize("slot", [0, 2, 3, 5])
 def test_features_are_those_of_plain_loops(channels, slot):
     statistics = ("max", "mean", "positive_mean", "positive_place")
@@ -122,11 +122,12 @@ def test_many_channels_are_seen_a_few_at_a_time_and_each_by_some_kernel():
     assert rocket.channels.any(0).any(0).all()
 
 
-def test_a_constant_record_has_no_count_that_rounding_decides():
-    rocket = prepared()
+@pytest.mark.parametrize("channels", [1, 12])
+def test_a_constant_record_has_no_count_that_rounding_decides(channels):
+    rocket = prepared(channels)
     for level in (0.1, 1 / 3, 7.7):
         for length in (60, 61):
-            flat = Batch(torch.full((1, 1, length), level), torch.arange(1))
+            flat = Batch(torch.full((1, channels, length), level), torch.arange(1))
             inner = rocket(flat, local=True).local[0, : 9 * KERNELS, 30]
             near = (inner.view(9, KERNELS, 1) - rocket.pool.levels[:9]).abs()
             assert (near > 1e-6).all()
