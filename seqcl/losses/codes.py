@@ -5,13 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["apart", "check_codes", "dense"]
+__all__ = ["apart", "check_codes", "dense", "joined"]
 
 
 def apart(codes: Tensor) -> Tensor:
     """Return int64 codes (N,) in which each unknown record (below 0) has a code of its own."""
     own = -1 - torch.arange(len(codes), device=codes.device)
     return torch.where(codes < 0, own, codes.to(torch.int64))
+
+
+def joined(labels: Tensor | None, records: Tensor | None) -> Tensor | None:
+    """Return the labels (N,) with one of its own for each unknown record (below 0), copies alike.
+
+    `records` numbers the records, from 0; None = each is there once.
+    """
+    if labels is None or records is None:
+        return labels
+    own = records + 1 + labels.amax().clamp(min=-1)
+    return torch.where(labels < 0, own, labels)
 
 
 def dense(codes: Tensor) -> Tensor:

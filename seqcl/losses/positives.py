@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from seqcl.losses.base import Known, PairLoss
-from seqcl.losses.codes import apart, check_codes, dense
+from seqcl.losses.codes import apart, check_codes, dense, joined
 from seqcl.losses.pairs import Differing, Pairs, Same
 from seqcl.losses.two_views import halves
 
@@ -110,4 +110,6 @@ class PositivesLoss(PairLoss):
 
         Where a batch holds a record more than once, its copies are positives.
         """
-        return known.labels if self.positives == "label" else known.records
+        if self.positives == "view":
+            return known.records
+        return joined(known.labels, known.records)

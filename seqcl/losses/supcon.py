@@ -10,7 +10,7 @@ from annotated_types import Gt
 from torch import Tensor
 
 from seqcl.losses.base import Known, PairLoss, check_temperature, check_views, temperature_of
-from seqcl.losses.codes import apart, check_codes, dense
+from seqcl.losses.codes import apart, check_codes, dense, joined
 from seqcl.losses.gathered import gather_views
 from seqcl.losses.nt_xent import nt_xent
 from seqcl.losses.two_views import TwoViews
@@ -79,4 +79,4 @@ class SupCon(PairLoss):
         """Return the mean loss over the anchors of `a` and `b`, both (B, D)."""
         a, b, known, own = gather_views("supcon", a, b, known)
         temperature = temperature_of(self.temperature, known)
-        return supcon(a, b, temperature, labels=known.labels, anchors=own)
+        return supcon(a, b, temperature, labels=joined(known.labels, known.records), anchors=own)

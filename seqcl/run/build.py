@@ -50,9 +50,11 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def threads(number: int | None) -> Iterator[None]:
-    """Compute with `number` CPU threads inside the block."""
+    """Compute with `number` CPU threads inside the block; raises UsageError for none."""
+    if number is not None and number < 1:
+        raise UsageError(f"threads is {number}; at least 1 is needed")
     before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
+    torch.set_num_threads(before if number is None else number)
     try:
         yield
     finally:

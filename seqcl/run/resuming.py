@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ __all__ = ["differences", "open_folder", "refuse_changes", "removed_if_refused"]
 
 _BEGUN = {"lock", "preset.yaml", "initial.safetensors"}
 """What a run holds that was stopped before its manifest."""
+_UNFINISHED = re.compile(r"(preset\.yaml|initial\.safetensors|manifest\.json)\.\d+\.tmp")
+"""A file of these that was being written then."""
 
 
 def open_folder(out: Path, resume: bool) -> tuple[bool, tuple[str, ...]]:
@@ -25,6 +28,7 @@ def open_folder(out: Path, resume: bool) -> tuple[bool, tuple[str, ...]]:
     """
     try:
         held = {path.name for path in out.iterdir()} if out.exists() else set()
+        held -= {name for name in held if _UNFINISHED.fullmatch(name)}
         out.mkdir(parents=True, exist_ok=True)
         (out / "lock").touch()
     except OSError as error:

@@ -72,12 +72,13 @@ def check_batches(
     """
     gathers = method is None or method.gathers
     together = loader.batch_size if gathers else loader.own_size
-    fault = sampler.fault(together)
+    size = together // options.accumulate
+    fault = sampler.fault(size)
     if fault is not None:
-        raise PresetError(fault)
+        parts = f" (training.accumulate={options.accumulate} makes them of training.batch_size)"
+        raise PresetError(fault + (parts if options.accumulate > 1 else ""))
     if method is None or not method.needs & {"labels", "groups", "pairs"}:
         return
-    size = together // options.accumulate
     count = min(_LOOK, len(sampler) // max(1, size))
     rows = sampler.epoch(seed, 0)[: count * size].reshape(count, size)
     dataset = loader.dataset

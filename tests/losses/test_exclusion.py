@@ -8,7 +8,9 @@ from seqcl.config.resolve import Faults, resolve_component
 from seqcl.losses.base import Known
 from seqcl.losses.codes import apart, dense
 from seqcl.losses.exclusion import Exclusion
+from seqcl.losses.margin import Margin
 from seqcl.losses.nt_xent import NTXent, nt_xent
+from seqcl.losses.supcon import SupCon
 from seqcl.losses.triplet import Triplet
 
 
@@ -64,6 +66,16 @@ def test_copies_of_a_record_are_no_negatives_whatever_the_options() -> None:
         Triplet()(a, b, Known(records=records)),
         Triplet(positives="label")(a, b, Known(labels=records)),
     )
+
+
+def test_copies_of_an_unlabelled_record_are_no_negatives_either() -> None:
+    (a, b), records = views(6), torch.tensor([7, 3, 7, 900, 3, 12])
+    labels = torch.tensor([-1, 2, -1, 2, 2, -1])
+    named = Known(labels=torch.tensor([9, 2, 9, 2, 2, 5]))
+    for loss in (SupCon(), Triplet(positives="label"), Margin(positives="label")):
+        found = loss(a, b, Known(labels=labels, records=records))
+        torch.testing.assert_close(found, loss(a, b, named))
+        assert found != loss(a, b, Known(labels=labels))
 
 
 def test_needs_follow_from_the_options() -> None:

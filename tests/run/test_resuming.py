@@ -1,4 +1,4 @@
-"""A run of before there was an option is the same run where the option has its default."""
+"""Which folder a run may go on in, and what must be as it was."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from seqcl.config.yaml import dump_yaml, read_yaml
-from seqcl.errors import PresetError
+from seqcl.errors import PresetError, UsageError
+from seqcl.run.build import threads
 from seqcl.run.pretraining import Settings, pretrain
 
 OPTIONS = (
@@ -30,3 +31,32 @@ def test_an_option_that_is_newer_than_a_run_does_not_end_it(tmp_path: Path) -> N
     with pytest.raises(PresetError, match=r"method\.swav\.settled was 0\.3, now 0\.1"):
         pretrain("series", other, out, resume=True)
     assert pretrain("series", given, out, resume=True).train.stopped == "done"
+
+
+@pytest.mark.parametrize("name", ["preset.yaml", "initial.safetensors", "manifest.json"])
+def test_a_run_that_was_killed_while_its_first_files_were_written_starts_again(
+    name: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "some.npz", X=np.random.default_rng(0).normal(size=(16, 1, 32)))
+    given, out = Settings(sources=[str(tmp_path / "some.npz")], overrides=OPTIONS), tmp_path / "run"
+    out.mkdir()
+    (out / "lock").touch()
+    (out / f"{name}.15161.tmp").touch()
+    assert pretrain("series", given, out, resume=True).train.stopped == "done"
+    assert not list(out.glob("*.tmp"))
+
+
+def test_temporaries_of_somebody_else_stay(tmp_path: Path) -> None:
+    np.savez(tmp_path / "some.npz", X=np.random.default_rng(0).normal(size=(16, 1, 32)))
+    given, out = Settings(sources=[str(tmp_path / "some.npz")], overrides=OPTIONS), tmp_path / "run"
+    out.mkdir()
+    (out / "thesis.tmp").touch()
+    with pytest.raises(UsageError, match="holds other files"):
+        pretrain("series", given, out)
+    assert (out / "thesis.tmp").exists()
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_no_thread_is_told(number: int) -> None:
+    with pytest.raises(UsageError, match="at least 1 is needed"), threads(number):
+        pass

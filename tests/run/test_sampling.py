@@ -138,6 +138,19 @@ def test_batches_that_cut_sets_are_told() -> None:
     assert text.startswith("sampler pk makes sets of 4 records; batches of 10 cut them: set train")
 
 
+def test_parts_of_a_batch_that_cut_sets_are_told() -> None:
+    pairs = dataset(pairs=[str(row // 2) for row in range(24)])
+    parted = ("training.batch_size=12", "training.accumulate=4")
+    found = told(pairs, "method=pair_supervised", *parted)
+    assert "batches of 3 cut pairs" in found
+    assert "training.accumulate=4" in found
+    sets = "training.sampler={pk: {classes: 3, records: 4}}"
+    assert "batches of 3 cut them" in told(dataset(y=labels()), "method=supcon", sets, *parted)
+    apart = "training.sampler={grouped: {positives: none}}"
+    groups = dataset(groups=[str(row % 10) for row in range(24)])
+    fit(parts(groups, apart, "training.batch_size=12", "training.accumulate=2"))
+
+
 def test_a_set_that_is_smaller_than_the_batch_only_is_no_fault() -> None:
     made = parts(dataset(y=labels()), "method=supcon", "training.batch_size=100")
     assert made.loader().batch_size == 24
