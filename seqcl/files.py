@@ -20,6 +20,7 @@ __all__ = [
     "locked_file",
     "sha256",
     "sweep",
+    "target_of",
 ]
 
 _TEMPORARY = ".tmp"
@@ -60,6 +61,12 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def target_of(temporary: str) -> str | None:
+    """Return the name of the file that a temporary was to become; None for any other name."""
+    name, _, process = temporary.removesuffix(_TEMPORARY).rpartition(".")
+    return name if temporary.endswith(_TEMPORARY) and process.isdecimal() else None
 
 
 def sweep(folder: Path) -> None:

@@ -129,6 +129,12 @@ def test_a_wrong_override_and_a_single_record_say_so() -> None:
         encoder().fit(series(1))
 
 
+@pytest.mark.parametrize("number", [0, -1])
+def test_no_thread_at_all_is_refused(number: int) -> None:
+    with pytest.raises(UsageError, match="at least 1 is needed"):
+        encoder(threads=number).fit(series())
+
+
 def test_a_detector_and_options_that_mean_nothing_for_arrays_are_refused() -> None:
     with pytest.raises(PresetError, match=r"is a detector; fit seqcl\.AnomalyDetector"):
         ContrastiveEncoder("sensor-anomaly").fit(series())

@@ -22,10 +22,10 @@ from seqcl.encoders.base import Encoder, masked
 from seqcl.encoders.kernel_pool import KERNELS, STATISTICS, KernelPool, Statistic
 from seqcl.rng import Rng
 
-__all__ = ["MOST_CHANNELS", "Rocket", "convolve_each", "random_channels", "rocket_kernels"]
+__all__ = ["Rocket", "random_channels", "rocket_kernels"]
 
 _TAPS = 9
-MOST_CHANNELS = 9
+_MOST_CHANNELS = 9
 """That a kernel sees. Where there are more, adding those up first is faster than a product."""
 _ABOVE = 1e-5
 """What a bias is raised by: a response that equals it up to rounding is never counted."""
@@ -153,8 +153,8 @@ class Rocket(Encoder):
         steps = values.shape[-1]
         weights, seen = self.kernels[kernels], self.channels[slot, kernels]  # (84, 9), (84, C)
         padded = F.pad(values, (4 * dilation, 4 * dilation))
-        if values.shape[1] > MOST_CHANNELS:
-            return convolve_each(seen @ padded, weights, dilation)
+        if values.shape[1] > _MOST_CHANNELS:
+            return _convolve_each(seen @ padded, weights, dilation)
         taps = [padded[..., tap * dilation : tap * dilation + steps] for tap in range(_TAPS)]
         return (weights[:, None] * seen[..., None]).flatten(1) @ torch.stack(taps, 2).flatten(1, 2)
 
@@ -192,7 +192,19 @@ def rocket_kernels() -> Tensor:
     return kernels
 
 
-def convolve_each(rows: Tensor, kernels: Tensor, dilation: int) -> Tensor:
+def random_channels(shape: Sequence[int], rng: Rng) -> Tensor:
+    """Choose 1 to 9 channels for every slot and kernel, few more often than many."""
+    slots, kernels, channels = shape
+    most = math.log2(min(channels, _MOST_CHANNELS) + 1)
+    chosen = torch.zeros(slots, kernels, channels)
+    for slot in range(slots):
+        for kernel in range(kernels):
+            count = max(1, int(2 ** rng.host.uniform(0, most)))
+            chosen[slot, kernel, rng.host.permutation(channels)[:count]] = 1.0
+    return chosen
+
+
+def _convolve_each(rows: Tensor, kernels: Tensor, dilation: int) -> Tensor:
     """Convolve each of (..., K, T) with a kernel of its own (K, 9): (..., K, T - 8 * dilation)."""
     steps = rows.shape[-1] - (_TAPS - 1) * dilation
     response = rows.new_zeros(*rows.shape[:-1], steps)
@@ -200,18 +212,6 @@ def convolve_each(rows: Tensor, kernels: Tensor, dilation: int) -> Tensor:
         seen = rows[..., tap * dilation : tap * dilation + steps]
         response = response.addcmul_(seen, kernels[:, tap, None])
     return response
-
-
-def random_channels(shape: Sequence[int], rng: Rng) -> Tensor:
-    """Choose 1 to 9 channels for every slot and kernel, few more often than many."""
-    slots, kernels, channels = shape
-    most = math.log2(min(channels, MOST_CHANNELS) + 1)
-    chosen = torch.zeros(slots, kernels, channels)
-    for slot in range(slots):
-        for kernel in range(kernels):
-            count = max(1, int(2 ** rng.host.uniform(0, most)))
-            chosen[slot, kernel, rng.host.permutation(channels)[:count]] = 1.0
-    return chosen
 
 
 def _forget(rocket: Rocket, _keys: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Any
 from seqcl.config.preset import Preset, resolve_preset
 from seqcl.config.yaml import read_yaml
 from seqcl.errors import PresetError, SeqclError, UsageError
+from seqcl.files import target_of
 from seqcl.run.folder import read_manifest
 
 __all__ = ["differences", "open_folder", "refuse_changes", "removed_if_refused"]
 
 _BEGUN = {"lock", "preset.yaml", "initial.safetensors"}
 """What a run holds that was stopped before its manifest."""
-_UNFINISHED = re.compile(r"(preset\.yaml|initial\.safetensors|manifest\.json)\.\d+\.tmp")
-"""A file of these that was being written then."""
 
 
 def open_folder(out: Path, resume: bool) -> tuple[bool, tuple[str, ...]]:
@@ -28,7 +26,7 @@ def open_folder(out: Path, resume: bool) -> tuple[bool, tuple[str, ...]]:
     """
     try:
         held = {path.name for path in out.iterdir()} if out.exists() else set()
-        held -= {name for name in held if _UNFINISHED.fullmatch(name)}
+        held -= {name for name in held if target_of(name) in {*_BEGUN, "manifest.json"}}
         out.mkdir(parents=True, exist_ok=True)
         (out / "lock").touch()
     except OSError as error:

@@ -9,7 +9,6 @@ import pytest
 
 from seqcl.config.yaml import dump_yaml, read_yaml
 from seqcl.errors import PresetError, UsageError
-from seqcl.run.build import threads
 from seqcl.run.pretraining import Settings, pretrain
 
 OPTIONS = (
@@ -54,9 +53,3 @@ def test_temporaries_of_somebody_else_stay(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds other files"):
         pretrain("series", given, out)
     assert (out / "thesis.tmp").exists()
-
-
-@pytest.mark.parametrize("number", [0, -1])
-def test_no_thread_is_told(number: int) -> None:
-    with pytest.raises(UsageError, match="at least 1 is needed"), threads(number):
-        pass
