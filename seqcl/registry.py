@@ -215,6 +215,8 @@ _BUILTIN: dict[str, dict[str, str]] = {
     "encoders": {
         "conv1d": "seqcl.encoders.conv1d:Conv1d",
         "rocket": "seqcl.encoders.rocket:Rocket",
+        "hydra": "seqcl.encoders.hydra:Hydra",
+        "joined": "seqcl.encoders.joined:Joined",
         "tcn": "seqcl.encoders.tcn:Tcn",
         "rnn": "seqcl.encoders.rnn:Rnn",
         "resnet1d": "seqcl.encoders.resnet1d:ResNet1d",

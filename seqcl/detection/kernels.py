@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqcl.encoders.rocket import random_channels, rocket_kernels
+from seqcl.encoders.random_kernels import random_channels
+from seqcl.encoders.rocket import rocket_kernels
 from seqcl.rng import Rng
 
 __all__ = ["WindowFeatures", "sliding_max"]

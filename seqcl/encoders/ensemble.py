@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-import torch
 from annotated_types import Ge
-from torch import Tensor, nn
 
-from seqcl.batch import Axes, Batch, Encoded
+from seqcl.batch import Axes
 from seqcl.encoders.base import Encoder
-from seqcl.encoders.pooling import Pooling
+from seqcl.encoders.several import SeveralEncoders
 from seqcl.registry import Spec
-from seqcl.rng import Rng
 
 __all__ = ["Ensemble"]
 
 
-class Ensemble(Encoder):
+class Ensemble(SeveralEncoders):
     """Encode by `members` encoders of one kind; `pooled` is all of theirs.
 
     The method is built once a member, with a head and prototypes of its own, and all see the same
@@ -42,57 +39,16 @@ class Ensemble(Encoder):
         members: Annotated[int, Ge(1)] = 2,
     ) -> None:
         made = [of.build(in_channels) for _ in range(members)]
-        first = made[0]
-        if not first.trainable:
+        if not made[0].trainable:
             raise ValueError(f"Ensemble: {of.name} has nothing to train; all members were alike")
-        pooling = _PoolEach([member.pooling for member in made])
-        super().__init__(in_channels, members * first.local_dim, pooling, first.stride)
-        self.out_dim = sum(member.out_dim for member in made)
-        self.members = nn.ModuleList(made)
-        self.min_batch, self.exportable = first.min_batch, first.exportable
-        self.embeds_steps = first.embeds_steps
+        super().__init__(in_channels, made)
 
     @property
     def learners(self) -> tuple[Encoder, ...]:
         """What methods train, each by itself."""
-        return tuple(one for member in self._each() for one in member.learners)
+        return tuple(one for member in self.each() for one in member.learners)
 
     @property
     def parts(self) -> tuple[int, ...]:
         """Features of each member."""
-        return tuple(size for member in self._each() for size in member.parts)
-
-    def prepare(self, sample: Batch, rng: Rng) -> None:
-        """Let all members take what they need from data."""
-        for number, member in enumerate(self._each()):
-            member.prepare(sample, rng.fork(number))
-
-    def features(
-        self, values: Tensor, mask: Tensor | None, lengths: tuple[int, ...] | None
-    ) -> Tensor:
-        """Return (B, local_dim, T'), member after member."""
-        return torch.cat([member.features(values, mask, lengths) for member in self._each()], 1)
-
-    def forward(self, batch: Batch, local: bool = False) -> Encoded:
-        """Encode one view by all members."""
-        found = [member(batch, local=local) for member in self._each()]
-        pooled = torch.cat([one.pooled for one in found], dim=1)
-        features = torch.cat([one.local for one in found], dim=1) if local else None
-        return Encoded(pooled, features, found[0].mask, batch)
-
-    def _each(self) -> list[Encoder]:
-        return [member for member in self.members if isinstance(member, Encoder)]
-
-
-class _PoolEach(Pooling):
-    """Pool the features of each member as it does itself; what it holds is registered there."""
-
-    def __init__(self, each: list[Pooling]) -> None:
-        super().__init__(sum(one.in_dim for one in each), sum(one.out_dim for one in each))
-        self._each = tuple(each)
-
-    def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        """Return (B, out_dim)."""
-        parts = features.chunk(len(self._each), 1)
-        pooled = [one(part, mask) for one, part in zip(self._each, parts, strict=True)]
-        return torch.cat(pooled, dim=1)
+        return tuple(size for one in self.each() for size in one.parts)

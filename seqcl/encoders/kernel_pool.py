@@ -7,9 +7,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from seqcl.encoders.pooling import Pooling
+from seqcl.encoders.random_kernels import PoolResponses
 
 __all__ = ["KERNELS", "STATISTICS", "KernelPool", "Statistic"]
 
@@ -18,13 +17,11 @@ Statistic = Literal["max", "mean", "positive_mean", "positive_place"]
 KERNELS = 84
 STATISTICS: tuple[Statistic, ...] = ("max", "positive_mean", "positive_place")
 """What tells classes apart besides the counts; the mean costs neighbours more than it gives."""
-_WORDS = 31 * 8
-"""Words of 8 flags that can be added before one of their bytes could overflow."""
 _WEIGHT = 0.5
 """Norm of a statistic's features; that of the counts is 1."""
 
 
-class KernelPool(Pooling):
+class KernelPool(PoolResponses):
     """Count each response above biases, and take other statistics of it.
 
     For each response r (T',) of a kernel: ``arcsin sqrt`` of the share of steps with r above
@@ -41,12 +38,9 @@ class KernelPool(Pooling):
 
     Attributes:
         levels: (slots, 84, biases), the biases.
-        centre, scale: (out_dim,), what `standardise` found; 0 and 1 before.
     """
 
     levels: Tensor
-    centre: Tensor
-    scale: Tensor
 
     def __init__(
         self,
@@ -56,37 +50,23 @@ class KernelPool(Pooling):
         statistics: tuple[Statistic, ...] = STATISTICS,
         segments: int = 1,
     ) -> None:
-        out_dim = slots * KERNELS * (biases + len(statistics)) * segments
-        super().__init__(slots * KERNELS, out_dim)
+        per_slot = KERNELS * (biases + len(statistics)) * segments
+        super().__init__(slots, KERNELS, per_slot)
         self.inputs, self.chosen, self.segments = inputs, statistics, segments
         self.register_buffer("levels", torch.zeros(slots, KERNELS, biases))
-        self.register_buffer("centre", torch.zeros(out_dim))
-        self.register_buffer("scale", torch.ones(out_dim))
 
-    def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        """Pool responses (B, slots * 84, T') to (B, out_dim)."""
-        slots = features.float().chunk(len(self.levels), 1)
-        return self.scaled([self.raw(part, mask, slot) for slot, part in enumerate(slots)], mask)
-
-    def scaled(self, slots: list[Tensor], mask: Tensor | None) -> Tensor:
-        """Join raw features of all slots and bring them to the scale of the sample."""
-        pooled = (torch.cat(slots, 1) - self.centre) * self.scale
-        return pooled if mask is None else pooled.masked_fill(~mask.any(1, keepdim=True), 0.0)
-
-    def standardise(self, pooled: Tensor) -> None:
-        """Take centre and scale from the raw features (n, out_dim) of a sample.
+    def scales(self, variance: Tensor) -> Tensor:
+        """Return the factors that bring features of this variance (out_dim,) to one scale.
 
         Counts have one variance by their arcsine, so they keep their differences in spread:
         those of an input share one factor, which brings their norm to 1. A statistic has units;
         each of its features is divided by its deviation, and no further where that is small
         beside the others'.
         """
-        self.centre.copy_(pooled.mean(0))
-        variance = pooled.var(0, correction=0)
         blocks = variance.view(self.inputs, -1, self.segments, self._per_slot)
         squares = torch.split(blocks, self._widths, -1)
         scales = [_shared(squares[0]), *(_softened(part) for part in squares[1:])]
-        self.scale.copy_(torch.cat(scales, -1).flatten())
+        return torch.cat(scales, -1).flatten()
 
     def raw(self, responses: Tensor, mask: Tensor | None, slot: int) -> Tensor:
         """Return the raw features of one slot's responses (B, 84, T')."""
@@ -115,31 +95,31 @@ class KernelPool(Pooling):
             low = responses.masked_fill(~mask[:, None], -math.inf)
         shares = _count_above(low, self.levels[slot]) / count[..., None]
         found = [shares.clamp_(0, 1).sqrt_().asin_().flatten(1)]
-        found += [_TAKEN[name](low, count, mask) for name in self.chosen]
+        positive = torch.gt(low, 0, out=torch.empty_like(low))
+        found += [_TAKEN[name](low, positive, count, mask) for name in self.chosen]
         return torch.cat(found, 1)
 
 
-def _max(low: Tensor, count: Tensor, mask: Tensor | None) -> Tensor:
+def _max(low: Tensor, positive: Tensor, count: Tensor, mask: Tensor | None) -> Tensor:
     return low.amax(2).nan_to_num(neginf=0.0)
 
 
-def _mean(low: Tensor, count: Tensor, mask: Tensor | None) -> Tensor:
+def _mean(low: Tensor, positive: Tensor, count: Tensor, mask: Tensor | None) -> Tensor:
     plain = low if mask is None else low.masked_fill(~mask[:, None], 0.0)
     return plain.sum(2) / count
 
 
-def _positive_mean(low: Tensor, count: Tensor, mask: Tensor | None) -> Tensor:
-    return low.clamp(min=0).sum(2) / (low > 0).sum(2).clamp(min=1)
+def _positive_mean(low: Tensor, positive: Tensor, count: Tensor, mask: Tensor | None) -> Tensor:
+    return low.clamp(min=0).sum(2) / positive.sum(2).clamp(min=1)
 
 
-def _positive_place(low: Tensor, count: Tensor, mask: Tensor | None) -> Tensor:
+def _positive_place(low: Tensor, positive: Tensor, count: Tensor, mask: Tensor | None) -> Tensor:
     at = torch.arange(low.shape[2], dtype=low.dtype, device=low.device)
     if mask is None:
         place = (at / max(1, low.shape[2] - 1))[:, None]  # (T', 1)
     else:
         last = torch.where(mask, at, 0.0).amax(1, keepdim=True)
         place = (at / last.clamp(min=1))[..., None]  # (B, T', 1)
-    positive = (low > 0).to(low.dtype)
     return (positive @ place).squeeze(2) / positive.sum(2).clamp(min=1)
 
 
@@ -175,13 +155,9 @@ def _segments(mask: Tensor, segments: int) -> list[Tensor]:
 def _count_above(responses: Tensor, biases: Tensor) -> Tensor:
     """Count the steps of (B, K, T') above each of (K, N): (B, K, N).
 
-    Flags are bytes; 8 of them are added as one word, which is as fast as comparing alone, where
-    a sum of booleans takes half as long again.
+    Numbers instead of flags, in one place of memory: comparing is six times as fast so.
     """
-    steps = responses.shape[-1]
-    padded = F.pad(responses, (0, -steps % 8), value=-math.inf)
-    flags = padded[:, :, None] > biases[..., None]  # (B, K, N, T')
-    total = torch.zeros((), dtype=torch.int64, device=responses.device)
-    for words in torch.split(flags.view(torch.int64), _WORDS, -1):
-        total = total + words.sum(-1, keepdim=True).view(torch.uint8).sum(-1)
-    return total
+    above = torch.empty_like(responses)
+    ones = responses.new_ones(responses.shape[-1])
+    counts = [torch.gt(responses, one, out=above) @ ones for one in biases.T[..., None]]
+    return torch.stack(counts, 2)

@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from plain_kernels import respond, series
 
 from seqcl.batch import Batch
 from seqcl.encoders.kernel_pool import KERNELS
@@ -13,27 +14,10 @@ from seqcl.encoders.rocket import Rocket
 from seqcl.rng import Rng
 
 
-def series(rows=6, channels=1, steps=60, seed=0):
-    values = torch.randn(rows, channels, steps, generator=torch.Generator().manual_seed(seed))
-    return Batch(values.cumsum(2) / 4, torch.arange(rows))
-
-
 def prepared(channels=1, sample=None, seed=0, **options):
     rocket = Rocket(channels, **options)
     rocket.prepare(series(channels=channels) if sample is None else sample, Rng(seed))
     return rocket
-
-
-def respond(x, kernel, dilation, channels):
-    """Convolve one record (C, T) in plain loops, zeros beyond its ends."""
-    weights = [2.0 if tap in tuple(combinations(range(9), 3))[kernel] else -1.0 for tap in range(9)]
-    out = []
-    for t in range(x.shape[1]):
-        places = [(t + (tap - 4) * dilation, w) for tap, w in enumerate(weights)]
-        out.append(sum(
-            w * sum(x[c, at] for c in channels) for at, w in places if 0 <= at < x.shape[1]
-        ))  # fmt: skip
-    return np.array(out)
 
 
 def unscaled(rocket, pooled):
@@ -52,7 +36,9 @@ def test_features_are_those_of_plain_loops(channels, slot):
     x = x if slot < 3 else np.diff(x, axis=1, prepend=x[:, :1])
     for kernel in (0, 41, 83):
         chosen = np.flatnonzero(rocket.channels[slot, kernel].numpy())
-        r = respond(x, kernel, int(rocket.dilations[slot % 3]), chosen)
+        weights = np.full(9, -1.0)
+        weights[list(list(combinations(range(9), 3))[kernel])] = 2.0
+        r = respond(x, weights, int(rocket.dilations[slot % 3]), chosen)
         above = [np.mean(r > level) for level in rocket.pool.levels[slot, kernel].tolist()]
         positive = r > 0
         expected = [
@@ -86,7 +72,7 @@ def test_pooled_in_parts_equals_pooled_from_all_responses(monkeypatch):
     rocket, batch = prepared(2), series(7, 2)
     whole = rocket(batch, local=True)
     assert whole.local.shape == (7, 18 * KERNELS, 60)
-    monkeypatch.setattr("seqcl.encoders.rocket._AT_ONCE", 128)
+    monkeypatch.setattr("seqcl.encoders.random_kernels._AT_ONCE", 128 * KERNELS)
     torch.testing.assert_close(rocket(batch).pooled, whole.pooled, rtol=1e-4, atol=1e-6)
 
 
