@@ -17,7 +17,7 @@ import json
 import multiprocessing
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,10 @@ def spectral(**options: Any) -> Spec[Embedding]:
     return Spec("embeddings", "spectral", {**PRESET.embedding.options, **options})
 
 
+def _rocket(**options: Any) -> Spec[Encoder]:
+    return Spec("encoders", "rocket", options)
+
+
 IDENTITY = Spec[Embedding]("embeddings", "identity")
 EMBEDDINGS: dict[str, Spec[Embedding]] = {
     "default": spectral(),
@@ -70,13 +74,13 @@ EMBEDDINGS: dict[str, Spec[Embedding]] = {
     **{f"{k} neighbours": spectral(neighbours=k) for k in (0, 1, 3, 5, 12)},
 }
 """By row: those on the default features and views."""
-ENCODERS: dict[str, Mapping[str, Any]] = {
-    "no differences": {"differences": False, "dilations": 18},
-    "counts alone": {"statistics": ()},
-    "counts alone, no differences": {
-        "statistics": (), "differences": False, "dilations": 18
-    },
-}  # fmt: skip
+ENCODERS: dict[str, Spec[Encoder]] = {
+    "rocket": _rocket(),
+    "hydra": Spec("encoders", "hydra"),
+    "rocket, no differences": _rocket(differences=False, dilations=18),
+    "rocket, counts alone": _rocket(statistics=()),
+    "rocket, counts alone, no differences": _rocket(statistics=(), differences=False, dilations=18),
+}
 """By row: other kernels; the same number of dilations over both inputs."""
 
 
@@ -167,14 +171,14 @@ def parted(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
 def rows(train: Dataset, test: Dataset, seed: int) -> Iterator[tuple[str, Flat]]:
     """Yield the scores of every row."""
     judge = Judge(train, test)
-    features = Features(train, test, seed, {})
+    features = Features(train, test, seed, PRESET.encoder)
     pooled = features.pooled(mixed(4))
     for system, embedding in EMBEDDINGS.items():
         yield system, judge(features, embedding, pooled)
     for system, views in VIEWS.items():
         yield system, judge(features, spectral(), features.pooled(views))
-    for system, options in ENCODERS.items():
-        other = Features(train, test, seed, options)
+    for system, encoder in ENCODERS.items():
+        other = Features(train, test, seed, encoder)
         yield f"{system}, kernels alone", judge(other, IDENTITY, [])
         yield system, judge(other, spectral(), other.pooled(mixed(4)))
 
@@ -182,17 +186,13 @@ def rows(train: Dataset, test: Dataset, seed: int) -> Iterator[tuple[str, Flat]]
 class Features:
     """A prepared model, and what its encoder gives for records and their views."""
 
-    def __init__(
-        self, train: Dataset, test: Dataset, seed: int, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, train: Dataset, test: Dataset, seed: int, encoder: Spec[Encoder]) -> None:
         self.seed = seed
-        self.model = self._model(train, options)
+        self.model = self._model(train, encoder)
         self.train, self.batch = self._encode(train)
         self.test, _ = self._encode(test)
 
-    def _model(self, train: Dataset, options: Mapping[str, Any]) -> Model:
-        with_options = {**PRESET.encoder.options, **options}
-        encoder = Spec[Encoder]("encoders", "rocket", with_options)
+    def _model(self, train: Dataset, encoder: Spec[Encoder]) -> Model:
         preset = replace(PRESET, encoder=encoder, embedding=IDENTITY)
         model = build_model(preset, train.channels, train.rate_hz, self.seed)
         prepare(model, train, self.seed)

@@ -123,7 +123,7 @@ def test_an_image_encoder_is_one_graph(tmp_path: Path) -> None:
 def test_an_encoder_that_cannot_be_traced_says_so(seqcl: Seqcl, runs: Path) -> None:
     seqcl("pretrain", "series-instant", "--data", runs / "train.npz", "--out", "instant")
     done = seqcl("export", "instant", "--format", "torch", "--out", "m.pt2", code=2)
-    assert "encoder rocket cannot be exported" in done.stderr
+    assert "encoder joined cannot be exported" in done.stderr
 
 
 def test_export_to_a_folder_that_is_not_there(seqcl: Seqcl, runs: Path) -> None:
